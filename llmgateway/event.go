@@ -1,0 +1,32 @@
+package llmgateway
+
+// Event is one piece of an answer, in OpenAI's wire format.
+//
+// In a stream it is one chunk; otherwise it is the one and only event, the whole answer.
+type Event struct {
+	// Data is a JSON object. It is valid until the loop's next round: copy what must last.
+	Data []byte
+
+	// Carries is true if the event holds something a client can use: content, reasoning, a tool call, a refusal, a
+	// finish reason, or a whole answer. A bare role proves nothing. Until the first event that carries something has
+	// been passed on, a request may be sent elsewhere.
+	Carries bool
+
+	// More is true if the next event is at hand, so that flushing can wait for it.
+	More bool
+
+	// FinishReason is the finish reason that came with the event, or empty.
+	FinishReason string
+
+	// Usage is the token count that came with the event, or nil.
+	Usage *Usage
+}
+
+// Usage counts the tokens of one generation, named as in OpenAI's usage object.
+type Usage struct {
+	PromptTokens     int `json:"prompt_tokens"`
+	CompletionTokens int `json:"completion_tokens"`
+	TotalTokens      int `json:"total_tokens"`
+	// CachedTokens is the part of PromptTokens that a prompt cache held (prompt_tokens_details.cached_tokens).
+	CachedTokens int `json:"cached_tokens"`
+}

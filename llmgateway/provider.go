@@ -1,0 +1,77 @@
+package llmgateway
+
+import (
+	"context"
+	"iter"
+)
+
+// A Provider answers one request as a stream of events.
+//
+// Routers and every backend are Providers, so they stack like http.Handlers.
+//
+// An error ends the stream. An error before the first event means that nothing was produced and the caller may try
+// elsewhere; after it, the answer is broken and must be reported as such. A stream that ends without an error is whole.
+// Breaking out of the loop, or canceling ctx, stops the generation.
+//
+// Generate may be called from many goroutines at once. The request is not changed, and nothing of it is kept once the
+// loop has ended, but for what [Body.Retain] covers.
+type Provider interface {
+	Generate(ctx context.Context, req *Request) iter.Seq2[Event, error]
+}
+
+// State says whether a provider can take requests.
+type State string
+
+const (
+	// StateReady means that a request would be served at once.
+	StateReady State = "ready"
+	// StateIdle means that a local model is not loaded; the first request loads it.
+	StateIdle State = "idle"
+	// StateLoading means that a local model is being loaded; requests wait for it.
+	StateLoading State = "loading"
+	// StateFailed means that requests fail, and why is in [Status].Detail.
+	StateFailed State = "failed"
+	// StateDisabled means that the provider is switched off by its configuration, such as an unset API key.
+	StateDisabled State = "disabled"
+)
+
+// Live reports whether a request sent now has a chance. A model that is not loaded yet, or is loading, is live.
+func (s State) Live() bool {
+	return s == StateReady || s == StateIdle || s == StateLoading
+}
+
+// Status describes a provider to operators. It holds no secrets and no addresses.
+type Status struct {
+	State  State  `json:"state"`
+	Detail string `json:"detail,omitempty"`
+}
+
+// A Reporter is a Provider that knows its own state. A Provider that is not a Reporter counts as ready.
+type Reporter interface {
+	Status() Status
+}
+
+// StatusOf returns what p reports of itself, or [StateReady] if it reports nothing.
+func StatusOf(p Provider) Status {
+	if r, ok := p.(Reporter); ok {
+		return r.Status()
+	}
+	return Status{State: StateReady}
+}
+
+// A Modeler is a Provider that serves one model whose properties it knows, such as a local GGUF file.
+type Modeler interface {
+	ModelInfo() ModelInfo
+}
+
+// ModelInfo is what is known of a model without asking it. Zero values mean unknown.
+type ModelInfo struct {
+	// Name is what the provider calls the model.
+	Name string
+	// Context is the most tokens that one request may hold, prompt and answer together.
+	Context int
+	// Vision is true if images may be sent.
+	Vision bool
+	// Tools is true if tools may be offered.
+	Tools bool
+}

@@ -1,0 +1,62 @@
+package llmgateway
+
+// Operation is what a request asks for, named as in OpenTelemetry's `gen_ai.operation.name`.
+type Operation string
+
+const (
+	// Chat is POST /v1/chat/completions.
+	Chat Operation = "chat"
+	// Completion is POST /v1/completions.
+	Completion Operation = "text_completion"
+	// Embeddings is POST /v1/embeddings.
+	Embeddings Operation = "embeddings"
+)
+
+// Request is one request in OpenAI's wire format: the client's own bytes, and what one scan over them found.
+//
+// It is read-only once made. Whoever needs another model or another mode copies the struct and changes the copy; the
+// bytes are shared, and the difference is spliced in on the way out.
+type Request struct {
+	Operation Operation
+
+	// Body is the JSON object as the client sent it.
+	Body *Body
+	// Members tells where each top-level member of Body lies, in order of appearance. Names may repeat.
+	Members []Member
+
+	// Model is the model to ask for. Right after reading it is what the client wrote.
+	Model string
+	// Provider is the provider named by the client in the body's string member "provider", or empty. An object there
+	// is OpenRouter's own routing preference, which is not for us.
+	Provider string
+	// Stream is true if the answer is to be produced event by event.
+	Stream bool
+	// ClientStream is true if the client asked for a stream. Stream may be true without it, for a deadline on the first
+	// token; then whoever set it merges the events.
+	ClientStream bool
+}
+
+// Member is the place of one top-level member in a body.
+type Member struct {
+	// Name is the decoded name.
+	Name string
+	// Start is the offset of the name's opening quote.
+	Start int
+	// Value is the offset of the value's first byte, End the offset after its last.
+	Value, End int
+}
+
+// Lookup returns the last member with the given name, as JSON parsers do when a name repeats.
+func (r *Request) Lookup(name string) (m Member, ok bool) {
+	for i := len(r.Members) - 1; i >= 0; i-- {
+		if r.Members[i].Name == name {
+			return r.Members[i], true
+		}
+	}
+	return Member{}, false
+}
+
+// Raw returns the bytes of m's value.
+func (r *Request) Raw(m Member) []byte {
+	return r.Body.Bytes[m.Value:m.End]
+}

@@ -1,0 +1,42 @@
+package llmgateway
+
+import (
+	"context"
+	"time"
+)
+
+// Trace is a set of hooks that tell what happens to a request, like net/http/httptrace's ClientTrace. Any may be nil.
+// They are called from the goroutine that ranges over the events, one at a time.
+type Trace struct {
+	// Tried is called when an attempt at a target has failed and nothing of it was passed on.
+	Tried func(Attempt)
+	// Answering is called right before the first event is passed on.
+	Answering func(Attempt)
+}
+
+// Attempt is one try at one target.
+type Attempt struct {
+	// Provider and Model name the target.
+	Provider, Model string
+	// Number counts the attempts of a request from 1.
+	Number int
+	// Duration is the time since the attempt began.
+	Duration time.Duration
+	// Err is why it failed, or nil.
+	Err error
+}
+
+type traceKey struct{}
+
+// WithTrace returns a context whose requests report to t.
+func WithTrace(ctx context.Context, t *Trace) context.Context {
+	return context.WithValue(ctx, traceKey{}, t)
+}
+
+// ContextTrace returns the Trace of ctx. It is never nil.
+func ContextTrace(ctx context.Context) *Trace {
+	if t, ok := ctx.Value(traceKey{}).(*Trace); ok {
+		return t
+	}
+	return &Trace{}
+}
