@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# need.sh COMMAND... makes sure that the commands exist, and installs the Debian packages of those that do not.
+#
+# It changes nothing where everything is there, says what it installs, and where it cannot install (no apt-get, neither
+# root nor sudo) it says what to type.
+set -euo pipefail
+
+# package prints the Debian package that holds a command.
+package() {
+	case $1 in
+	node) echo nodejs ;;
+	redis-server | curl | git | g++ | gcc | make | npm | shellcheck | chromium) echo "$1" ;;
+	chromedriver) echo chromium-driver ;;
+	*) echo "need.sh: no package known for the command $1" >&2 && return 1 ;;
+	esac
+}
+
+missing=()
+for command in "$@"; do
+	command -v "$command" >/dev/null || missing+=("$(package "$command")")
+done
+[ ${#missing[@]} -gt 0 ] || exit 0
+
+if ! command -v apt-get >/dev/null; then
+	echo "need.sh: please install these with your system's package manager, then try again: ${missing[*]}" >&2
+	exit 1
+fi
+root=()
+if [ "$(id -u)" != 0 ]; then
+	if ! command -v sudo >/dev/null; then
+		echo "need.sh: please run as root, then try again: apt-get install ${missing[*]}" >&2
+		exit 1
+	fi
+	root=(sudo)
+fi
+
+echo "need.sh: installing ${missing[*]} (${root[*]:+${root[*]} }apt-get install)" >&2
+apt=("${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0)
+"${apt[@]}" update >&2
+"${apt[@]}" install -y --no-install-recommends ca-certificates "${missing[@]}" >&2
