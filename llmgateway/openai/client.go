@@ -1,0 +1,254 @@
+package openai
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"mime"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
+)
+
+// Client is a Provider over any endpoint that speaks OpenAI's API. Its fields are not changed after first use.
+type Client struct {
+	// BaseURL is what the operation's path is appended to, such as https://openrouter.ai/api/v1.
+	BaseURL *url.URL
+	// Header is sent with every request. Its values are kept out of errors.
+	Header http.Header
+	// Transport sends the requests; [DefaultTransport] if nil. Redirects are not followed: they would take the API key
+	// to another server.
+	Transport http.RoundTripper
+
+	once         sync.Once
+	events, json http.Header // Header and what every request has, by what is accepted
+}
+
+// NewClient returns a Client for a base URL. An API key that is not empty is sent as a bearer token.
+func NewClient(baseURL, apiKey string, header http.Header, transport http.RoundTripper) (*Client, error) {
+	u, err := url.Parse(strings.TrimRight(baseURL, "/"))
+	if err != nil {
+		return nil, errors.New("base URL: not a URL") // the URL may hold credentials
+	}
+	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return nil, errors.New("base URL: write it as https://host/path")
+	}
+	if u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return nil, errors.New("base URL: credentials, query and fragment do not belong there; use api_key or header")
+	}
+	header = header.Clone()
+	if header == nil {
+		header = http.Header{}
+	}
+	if apiKey != "" {
+		header.Set("Authorization", "Bearer "+apiKey)
+	}
+	return &Client{BaseURL: u, Header: header, Transport: transport}, nil
+}
+
+// DefaultTransport returns a new transport for model servers: connecting is bounded, waiting for an answer is not,
+// since how long a generation may take is decided elsewhere.
+func DefaultTransport() *http.Transport {
+	return &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment,
+		DialContext:           (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+		TLSHandshakeTimeout:   10 * time.Second,
+		ForceAttemptHTTP2:     true,
+		MaxIdleConnsPerHost:   128,
+		IdleConnTimeout:       2 * time.Minute,
+		ExpectContinueTimeout: time.Second,
+		// A compressed stream may hold tokens back.
+		DisableCompression: true,
+		WriteBufferSize:    4 << 10,
+		ReadBufferSize:     8 << 10,
+	}
+}
+
+var defaultTransport = sync.OnceValue(DefaultTransport)
+
+// Generate implements llmgateway.Provider.
+func (c *Client) Generate(ctx context.Context, req *llmgateway.Request) iter.Seq2[llmgateway.Event, error] {
+	return func(yield func(llmgateway.Event, error) bool) {
+		resp, err := c.send(ctx, req)
+		if err != nil {
+			yield(llmgateway.Event{}, err)
+			return
+		}
+		defer resp.Body.Close()
+		if req.Stream {
+			c.stream(ctx, req, resp, yield)
+			return
+		}
+		whole(ctx, req, resp, yield)
+	}
+}
+
+// send sends the request and returns an answer with status 200.
+func (c *Client) send(ctx context.Context, req *llmgateway.Request) (*http.Response, error) {
+	c.once.Do(c.prepare)
+	segments, size := splice(req)
+	u := *c.BaseURL
+	u.Path += path(req.Operation)
+	header := c.json
+	if req.Stream {
+		header = c.events
+	}
+	hr := (&http.Request{
+		Method: http.MethodPost, URL: &u, Host: u.Host, Header: header,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Body: newPayload(req.Body, segments), ContentLength: int64(size),
+		GetBody: func() (io.ReadCloser, error) { return newPayload(req.Body, segments), nil },
+	}).WithContext(ctx)
+	transport := c.Transport
+	if transport == nil {
+		transport = defaultTransport()
+	}
+	resp, err := transport.RoundTrip(hr)
+	if err != nil {
+		return nil, transportError(ctx, err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		defer resp.Body.Close()
+		text, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
+		if ctx.Err() != nil {
+			return nil, transportError(ctx, ctx.Err())
+		}
+		return nil, c.statusError(resp, text)
+	}
+	return resp, nil
+}
+
+// prepare makes the headers that all requests share. A RoundTripper does not change them.
+func (c *Client) prepare() {
+	c.json = c.Header.Clone()
+	if c.json == nil {
+		c.json = http.Header{}
+	}
+	c.json.Set("Content-Type", "application/json")
+	if c.json.Get("User-Agent") == "" {
+		c.json.Set("User-Agent", "llmgateway")
+	}
+	// An empty list is not sent; it tells net/http that it may repeat the request on a fresh connection when a kept one
+	// turns out to be dead (https://pkg.go.dev/net/http#Transport).
+	c.json["Idempotency-Key"] = []string{}
+	c.events = c.json.Clone()
+	c.json.Set("Accept", "application/json")
+	c.events.Set("Accept", "text/event-stream")
+}
+
+func path(op llmgateway.Operation) string {
+	switch op {
+	case llmgateway.Completion:
+		return "/completions"
+	case llmgateway.Embeddings:
+		return "/embeddings"
+	default:
+		return "/chat/completions"
+	}
+}
+
+// maxAnswer bounds an answer that is not streamed; a batch of embeddings takes megabytes.
+const maxAnswer = 256 << 20
+
+// whole yields an answer that is not streamed.
+func whole(ctx context.Context, req *llmgateway.Request, resp *http.Response, yield func(llmgateway.Event, error) bool) {
+	if !isType(resp, "application/json") {
+		yield(llmgateway.Event{}, unexpectedType(resp, "JSON"))
+		return
+	}
+	body, err := llmgateway.ReadBody(resp.Body, resp.ContentLength, maxAnswer)
+	if err != nil {
+		yield(llmgateway.Event{}, transportError(ctx, fmt.Errorf("reading the answer: %w", err)))
+		return
+	}
+	defer body.Release()
+	in := inspector{operation: req.Operation}
+	yield(in.inspect(body.Bytes, true))
+}
+
+// stream yields a stream's events.
+func (c *Client) stream(ctx context.Context, req *llmgateway.Request, resp *http.Response, yield func(llmgateway.Event, error) bool) {
+	if !isType(resp, "text/event-stream") {
+		c.notStream(resp, yield)
+		return
+	}
+	events := newEventReader(resp.Body)
+	defer events.free()
+	in := inspector{operation: req.Operation}
+	for {
+		data, err := events.next()
+		if err == io.EOF && in.finished {
+			return // some servers leave out the end marker; the finish reason says that the answer is whole
+		}
+		if err != nil {
+			yield(llmgateway.Event{}, brokenStream(ctx, err))
+			return
+		}
+		if string(data) == "[DONE]" {
+			drain(resp.Body)
+			if !in.carried {
+				yield(llmgateway.Event{}, &llmgateway.Error{Kind: llmgateway.Upstream, Message: "the provider sent an answer with nothing in it"})
+			}
+			return
+		}
+		event, err := in.inspect(data, false)
+		event.More = err == nil && events.more()
+		if !yield(event, err) || err != nil {
+			return
+		}
+	}
+}
+
+func brokenStream(ctx context.Context, err error) error {
+	if err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF) {
+		if ctx.Err() == nil {
+			return &llmgateway.Error{Kind: llmgateway.Upstream, Message: "the stream ended before the answer did", Err: err}
+		}
+	}
+	return transportError(ctx, fmt.Errorf("reading the stream: %w", err))
+}
+
+// drain reads what follows the end marker, normally nothing, so that the connection can be used again. A server that
+// does not end its answer loses the connection instead.
+func drain(body io.ReadCloser) {
+	stop := time.AfterFunc(drainTime, func() { _ = body.Close() })
+	defer stop.Stop()
+	_, _ = io.CopyN(io.Discard, body, maxErrorBody)
+}
+
+const drainTime = 100 * time.Millisecond
+
+// notStream reports an answer to a streaming request that is no stream: most often an error object with status 200.
+func (c *Client) notStream(resp *http.Response, yield func(llmgateway.Event, error) bool) {
+	text, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
+	if members, err := scanObject(text, nil); err == nil && lastIndex(members, "error") >= 0 {
+		yield(llmgateway.Event{}, streamError(text))
+		return
+	}
+	yield(llmgateway.Event{}, unexpectedType(resp, "an event stream"))
+}
+
+func isType(resp *http.Response, want string) bool {
+	value := resp.Header.Get("Content-Type")
+	if value == want {
+		return true
+	}
+	mediaType, _, err := mime.ParseMediaType(value)
+	return err == nil && mediaType == want
+}
+
+func unexpectedType(resp *http.Response, want string) error {
+	return &llmgateway.Error{
+		Kind:    llmgateway.Upstream,
+		Status:  resp.StatusCode,
+		Message: "the provider did not answer with " + want,
+		Err:     fmt.Errorf("content type %q", shorten(resp.Header.Get("Content-Type"))),
+	}
+}

@@ -1,0 +1,133 @@
+package openai
+
+import (
+	"bytes"
+
+	"github.com/tidwall/gjson"
+
+	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
+)
+
+// inspector reads from chunks and answers what the gateway must know of them. It keeps its scratch space between events.
+type inspector struct {
+	operation llmgateway.Operation
+	members   []llmgateway.Member
+	// carried is set with the first event that carries something; from then on all do.
+	carried bool
+	// finished is set with the first finish reason.
+	finished bool
+}
+
+// inspect returns the event for data, which must be valid JSON. An event that is an error object is returned as err.
+func (in *inspector) inspect(data []byte, whole bool) (event llmgateway.Event, err error) {
+	in.members, err = scanObject(data, in.members[:0])
+	if err != nil {
+		return event, &llmgateway.Error{Kind: llmgateway.Upstream, Message: "the provider sent a malformed answer", Err: err}
+	}
+	event.Data = data
+	hasAnswer := false
+	for _, m := range in.members {
+		value := data[m.Value:m.End]
+		switch m.Name {
+		case "error":
+			if value[0] == '{' || value[0] == '"' {
+				return event, streamError(data)
+			}
+		case "usage":
+			if value[0] == '{' {
+				event.Usage = readUsage(value)
+			}
+		case "choices":
+			hasAnswer = hasAnswer || len(value) > 2
+			if reason := findString(value, `"finish_reason"`); reason != "" {
+				event.FinishReason = reason
+				in.finished = true
+			}
+			if !in.carried && !whole {
+				in.carried = event.FinishReason != "" || carries(value)
+			}
+		case "data":
+			hasAnswer = hasAnswer || in.operation == llmgateway.Embeddings
+		}
+	}
+	if whole && !hasAnswer {
+		return event, &llmgateway.Error{Kind: llmgateway.Upstream, Message: "the provider sent an answer with nothing in it"}
+	}
+	event.Carries = in.carried || whole
+	return event, nil
+}
+
+// carries reports whether a delta holds anything but a role and empty values.
+func carries(choices []byte) (found bool) {
+	gjson.ParseBytes(choices).ForEach(func(_, choice gjson.Result) bool {
+		if choice.Get("text").String() != "" {
+			found = true
+			return false
+		}
+		choice.Get("delta").ForEach(func(key, value gjson.Result) bool {
+			found = key.Str != "role" && !empty(value)
+			return !found
+		})
+		return !found
+	})
+	return found
+}
+
+// empty reports whether a value is null, "", [] or {}.
+func empty(value gjson.Result) bool {
+	switch value.Type {
+	case gjson.Null:
+		return true
+	case gjson.String:
+		return value.Str == ""
+	case gjson.JSON:
+		inside := value.Raw[1 : len(value.Raw)-1]
+		return len(bytes.TrimSpace([]byte(inside))) == 0
+	default:
+		return false
+	}
+}
+
+// findString returns the first string that stands behind the quoted name anywhere in valid JSON, or "". A name with its
+// quotes cannot stand inside a string, and as a string value it is not followed by a colon.
+func findString(data []byte, quotedName string) string {
+	for {
+		i := bytes.Index(data, []byte(quotedName))
+		if i < 0 {
+			return ""
+		}
+		data = data[i+len(quotedName):]
+		j := skipSpace(data, 0)
+		if j >= len(data) || data[j] != ':' {
+			continue
+		}
+		if j = skipSpace(data, j+1); j < len(data) && data[j] == '"' {
+			if end, err := skipString(data, j); err == nil {
+				return finishReason(data[j+1 : end-1])
+			}
+		}
+	}
+}
+
+// finishReason returns the reason; the usual ones cost no allocation.
+func finishReason(b []byte) string {
+	switch string(b) {
+	case "stop":
+		return "stop"
+	case "length":
+		return "length"
+	case "tool_calls":
+		return "tool_calls"
+	}
+	return string(b)
+}
+
+func readUsage(raw []byte) *llmgateway.Usage {
+	u := gjson.ParseBytes(raw)
+	return &llmgateway.Usage{
+		PromptTokens:     int(u.Get("prompt_tokens").Int()),
+		CompletionTokens: int(u.Get("completion_tokens").Int()),
+		TotalTokens:      int(u.Get("total_tokens").Int()),
+		CachedTokens:     int(u.Get("prompt_tokens_details.cached_tokens").Int()),
+	}
+}

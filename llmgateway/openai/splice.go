@@ -1,0 +1,173 @@
+package openai
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"sync"
+
+	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
+)
+
+// splice returns the body to send for r as segments, in order, and their total size. All but a few small segments are
+// slices of the client's own bytes.
+//
+// It changes what must change and nothing else: the model, if r asks for another one than the client did; the mode, if
+// r.Stream differs from what the client asked for; and the string member "provider", which was for us. A member that is
+// repeated is changed everywhere, so that it does not matter which one a server believes.
+func splice(r *llmgateway.Request) (segments [][]byte, size int) {
+	s := splicer{body: r.Body.Bytes, segments: make([][]byte, 0, 8)}
+	extra := extraMembers(r)
+	last := lastIndex(r.Members, "model")
+	kept := false
+	for i, m := range r.Members {
+		switch m.Name {
+		case "model":
+			if raw := r.Raw(m); !isString(raw, r.Model) {
+				s.replace(m.Value, m.End, quote(r.Model))
+			}
+			if i == last && extra != "" {
+				s.replace(m.End, m.End, []byte(extra))
+			}
+		case "stream":
+			if r.Stream != r.ClientStream {
+				s.replace(m.Value, m.End, strconvBool(r.Stream))
+			}
+		case "provider":
+			if s.body[m.Value] == '{' {
+				break
+			}
+			switch {
+			case kept:
+				s.replace(r.Members[i-1].End, m.End, nil)
+			case i+1 < len(r.Members):
+				s.replace(m.Start, r.Members[i+1].Start, nil)
+			default:
+				s.replace(m.Start, m.End, nil)
+			}
+			continue
+		}
+		kept = true
+	}
+	return s.finish()
+}
+
+// extraMembers returns what is put behind the model: members that must be there and are not.
+func extraMembers(r *llmgateway.Request) string {
+	if r.Stream == r.ClientStream {
+		return ""
+	}
+	extra := ""
+	if lastIndex(r.Members, "stream") < 0 {
+		extra += `,"stream":` + string(strconvBool(r.Stream))
+	}
+	if r.Stream && lastIndex(r.Members, "stream_options") < 0 {
+		extra += `,"stream_options":{"include_usage":true}`
+	}
+	return extra
+}
+
+func lastIndex(members []llmgateway.Member, name string) int {
+	for i := len(members) - 1; i >= 0; i-- {
+		if members[i].Name == name {
+			return i
+		}
+	}
+	return -1
+}
+
+// splicer collects segments from front to back.
+type splicer struct {
+	body     []byte
+	at       int
+	segments [][]byte
+}
+
+func (s *splicer) replace(start, end int, text []byte) {
+	if start > s.at {
+		s.segments = append(s.segments, s.body[s.at:start])
+	}
+	if len(text) > 0 {
+		s.segments = append(s.segments, text)
+	}
+	s.at = max(s.at, end)
+}
+
+func (s *splicer) finish() (segments [][]byte, size int) {
+	s.replace(len(s.body), len(s.body), nil)
+	for _, segment := range s.segments {
+		size += len(segment)
+	}
+	return s.segments, size
+}
+
+// isString reports whether raw is the JSON string s, written without escapes.
+func isString(raw []byte, s string) bool {
+	return len(raw) == len(s)+2 && raw[0] == '"' && string(raw[1:len(raw)-1]) == s
+}
+
+func quote(s string) []byte {
+	quoted, err := json.Marshal(s)
+	if err != nil { // no string makes it fail
+		panic(err)
+	}
+	return quoted
+}
+
+func strconvBool(b bool) []byte {
+	if b {
+		return []byte("true")
+	}
+	return []byte("false")
+}
+
+// payload is a spliced body on its way to a server. It keeps the request's bytes from going back to their pool until the
+// transport has closed it, which may be long after the attempt was given up.
+type payload struct {
+	body *llmgateway.Body
+
+	// mu makes Close wait for a Read in progress: HTTP/2 closes bodies while it reads them.
+	mu       sync.Mutex
+	segments [][]byte
+	sent     int // bytes of segments[0] that were read
+	closed   bool
+}
+
+var errPayloadClosed = errors.New("request body closed")
+
+func newPayload(body *llmgateway.Body, segments [][]byte) *payload {
+	body.Retain()
+	return &payload{body: body, segments: segments}
+}
+
+// Read implements io.Reader.
+func (p *payload) Read(b []byte) (n int, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return 0, errPayloadClosed
+	}
+	for n < len(b) && len(p.segments) > 0 {
+		c := copy(b[n:], p.segments[0][p.sent:])
+		n += c
+		p.sent += c
+		if p.sent == len(p.segments[0]) {
+			p.segments, p.sent = p.segments[1:], 0
+		}
+	}
+	if n == 0 && len(p.segments) == 0 {
+		return 0, io.EOF
+	}
+	return n, nil
+}
+
+// Close implements io.Closer.
+func (p *payload) Close() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.closed {
+		p.closed = true
+		p.body.Release()
+	}
+	return nil
+}

@@ -1,0 +1,160 @@
+package openai
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+)
+
+const (
+	eventBuffer = 8 << 10
+	// maxEvent bounds one event. A generated image comes as a few megabytes of base64 in one event.
+	maxEvent = 64 << 20
+)
+
+var eventBuffers = sync.Pool{New: func() any {
+	buf := make([]byte, eventBuffer)
+	return &buf
+}}
+
+// eventReader reads the data of server-sent events, for lines that end in LF or CRLF.
+//
+// Comments and the fields event, id and retry are skipped: OpenAI's API says everything in data. A field named error is
+// read like data, as some servers report failures in one.
+type eventReader struct {
+	r          io.Reader
+	buf        []byte
+	start, end int   // buf[start:end] is unread
+	err        error // the reader's, once it has one
+	joined     []byte
+}
+
+func newEventReader(r io.Reader) *eventReader {
+	return &eventReader{r: r, buf: *eventBuffers.Get().(*[]byte)}
+}
+
+// free gives the buffer back. Data returned by next is not valid any more.
+func (e *eventReader) free() {
+	if len(e.buf) == eventBuffer {
+		eventBuffers.Put(&e.buf)
+	}
+	e.buf = nil
+}
+
+// next returns the data of the next event, valid until the next call, or the reader's error. At the end it is io.EOF; an
+// event that the end cuts off is dropped, as the specification says.
+func (e *eventReader) next() ([]byte, error) {
+	var data []byte
+	found := false
+	for {
+		line, err := e.line()
+		if err != nil {
+			return nil, err
+		}
+		if len(line) == 0 {
+			if found {
+				return data, nil
+			}
+			continue
+		}
+		value, ok := field(line)
+		if !ok {
+			continue
+		}
+		switch {
+		case !found:
+			data, found = value, true
+			// Reading on may move the buffer; the data must survive unless the event ends right here.
+			if !e.blankFollows() {
+				e.joined = append(e.joined[:0], data...)
+				data = e.joined
+			}
+		default:
+			e.joined = append(append(e.joined, '\n'), value...)
+			data = e.joined
+		}
+	}
+}
+
+// field returns the value of a data or error line.
+func field(line []byte) (value []byte, ok bool) {
+	if value, ok = bytes.CutPrefix(line, []byte("data:")); !ok {
+		if value, ok = bytes.CutPrefix(line, []byte("error:")); !ok {
+			if value, ok = bytes.CutPrefix(line, []byte("\xef\xbb\xbfdata:")); !ok {
+				return nil, string(line) == "data"
+			}
+		}
+	}
+	if len(value) > 0 && value[0] == ' ' {
+		value = value[1:]
+	}
+	return value, true
+}
+
+// blankFollows reports whether the next line is in the buffer and empty.
+func (e *eventReader) blankFollows() bool {
+	rest := e.buf[e.start:e.end]
+	return len(rest) > 0 && rest[0] == '\n' || len(rest) > 1 && rest[0] == '\r' && rest[1] == '\n'
+}
+
+// more reports whether another chunk is in the buffer as a whole. The end marker does not count: what follows it is the
+// end of the connection, which may be slow.
+func (e *eventReader) more() bool {
+	rest := bytes.TrimLeft(e.buf[e.start:e.end], "\r\n")
+	return bytes.Contains(rest, []byte("\n\n")) && !bytes.HasPrefix(rest, []byte("data: [DONE]"))
+}
+
+// line returns the next line without its end, valid until the buffer is filled again.
+func (e *eventReader) line() ([]byte, error) {
+	for scanned := 0; ; {
+		unread := e.buf[e.start:e.end]
+		if n := bytes.IndexByte(unread[scanned:], '\n'); n >= 0 {
+			line := unread[:scanned+n]
+			e.start += scanned + n + 1
+			if len(line) > 0 && line[len(line)-1] == '\r' {
+				line = line[:len(line)-1]
+			}
+			return line, nil
+		}
+		scanned = len(unread)
+		if e.err != nil {
+			return nil, e.err
+		}
+		if err := e.fill(); err != nil {
+			return nil, err
+		}
+	}
+}
+
+var errEventTooLarge = errors.New("event too large")
+
+// fill reads once. Like bufio.Reader it gives up on a reader that keeps returning nothing.
+func (e *eventReader) fill() error {
+	if e.start > 0 {
+		copy(e.buf, e.buf[e.start:e.end])
+		e.end -= e.start
+		e.start = 0
+	}
+	if e.end == len(e.buf) {
+		if len(e.buf) >= maxEvent {
+			return fmt.Errorf("%w: more than %d bytes", errEventTooLarge, maxEvent)
+		}
+		larger := make([]byte, 4*len(e.buf))
+		copy(larger, e.buf)
+		e.buf = larger
+	}
+	for range 100 {
+		n, err := e.r.Read(e.buf[e.end:])
+		e.end += n
+		e.err = err
+		if n > 0 {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return io.ErrNoProgress
+}
