@@ -1,5 +1,84 @@
+// Command build makes the product: Caddy with the plugins that xcaddy.json names, through xcaddy.
+//
+// xcaddy.json is xcaddy's own Builder struct, so everything xcaddy can do can be said there, and
+// nothing else can: an unknown member is an error. Paths in it are relative to its folder.
 package main
 
-import _ "github.com/caddyserver/xcaddy"
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"log"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
 
-func main() {}
+	"github.com/caddyserver/xcaddy"
+)
+
+func main() {
+	output := flag.String("o", filepath.Join("bin", "caddy"), "the `file` to write")
+	config := flag.String("config", "xcaddy.json", "the `file` that says what to build")
+	flag.Parse()
+
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+
+	if err := build(ctx, *config, *output); err != nil {
+		log.Fatalf("[FATAL] %v", err)
+	}
+}
+
+// build writes to output the Caddy that config describes, or leaves the output that was there.
+func build(ctx context.Context, config, output string) error {
+	builder, err := readBuilder(config)
+	if err != nil {
+		return err
+	}
+
+	// A running Caddy keeps its file, and an interrupted build leaves none that is half written.
+	unfinished := output + ".new"
+	defer os.Remove(unfinished)
+	if err := builder.Build(ctx, unfinished); err != nil {
+		return fmt.Errorf("building %s: %w", output, err)
+	}
+	return os.Rename(unfinished, output)
+}
+
+func readBuilder(config string) (xcaddy.Builder, error) {
+	file, err := os.Open(config)
+	if err != nil {
+		return xcaddy.Builder{}, err
+	}
+	defer file.Close()
+
+	var builder xcaddy.Builder
+	decoder := json.NewDecoder(file)
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&builder); err != nil {
+		return xcaddy.Builder{}, fmt.Errorf("reading %s: %w", config, err)
+	}
+	if decoder.More() {
+		return xcaddy.Builder{}, fmt.Errorf("reading %s: more than one JSON value", config)
+	}
+
+	// xcaddy runs the go command in a temporary folder, where a relative path would lead elsewhere.
+	root, err := filepath.Abs(filepath.Dir(config))
+	if err != nil {
+		return xcaddy.Builder{}, err
+	}
+	for i, replacement := range builder.Replacements {
+		if path := string(replacement.New); isRelative(path) {
+			builder.Replacements[i].New = xcaddy.ReplacementPath(filepath.Join(root, path))
+		}
+	}
+	return builder, nil
+}
+
+// isRelative reports whether the right side of a replacement is a relative path and not a module, by the rule of go.mod.
+func isRelative(path string) bool {
+	return path == "." || path == ".." || strings.HasPrefix(path, "./") || strings.HasPrefix(path, "../")
+}
