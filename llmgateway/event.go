@@ -12,6 +12,9 @@ type Event struct {
 	// been passed on, a request may be sent elsewhere.
 	Carries bool
 
+	// Whole is true if the event is a whole answer, not a chunk of a stream.
+	Whole bool
+
 	// More is true if the next event is at hand, so that flushing can wait for it.
 	More bool
 

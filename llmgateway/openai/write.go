@@ -1,0 +1,121 @@
+package openai
+
+import (
+	"bytes"
+	"fmt"
+	"iter"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
+)
+
+// Write sends an answer: as server-sent events if the client asked for a stream, else as one JSON object.
+//
+// An error before the first event is returned, and nothing has been written. An error after it ends the stream with an
+// error event in place of the end marker and is returned in a [BrokenError]; so is the client's leaving.
+func Write(w http.ResponseWriter, req *llmgateway.Request, events iter.Seq2[llmgateway.Event, error]) error {
+	if !req.ClientStream {
+		return writeWhole(w, events)
+	}
+	s := stream{w: w, flusher: http.NewResponseController(w)}
+	for event, err := range events {
+		if err != nil {
+			return s.fail(err)
+		}
+		if err := s.send(event.Data, !event.More); err != nil {
+			return &BrokenError{&llmgateway.Error{Kind: llmgateway.Canceled, Message: "the client closed the stream", Err: err}}
+		}
+	}
+	_, _ = w.Write([]byte("data: [DONE]\n\n"))
+	return nil
+}
+
+// A BrokenError is an error that came after a part of the answer had been sent.
+type BrokenError struct{ Err error }
+
+func (e *BrokenError) Error() string { return "broken answer: " + e.Err.Error() }
+
+// Unwrap returns the cause.
+func (e *BrokenError) Unwrap() error { return e.Err }
+
+func writeWhole(w http.ResponseWriter, events iter.Seq2[llmgateway.Event, error]) error {
+	for event, err := range events {
+		if err != nil {
+			return err
+		}
+		h := w.Header()
+		h.Set("Content-Type", "application/json")
+		h.Set("Content-Length", strconv.Itoa(len(event.Data)))
+		w.WriteHeader(http.StatusOK)
+		if _, err := w.Write(event.Data); err != nil {
+			return &BrokenError{&llmgateway.Error{Kind: llmgateway.Canceled, Message: "the client closed the connection", Err: err}}
+		}
+	}
+	return nil
+}
+
+// stream writes server-sent events.
+type stream struct {
+	w       http.ResponseWriter
+	flusher *http.ResponseController
+	begun   bool
+	line    []byte
+}
+
+func (s *stream) send(data []byte, flush bool) error {
+	if !s.begun {
+		s.begin()
+	}
+	s.line = append(s.line[:0], "data: "...)
+	if bytes.IndexByte(data, '\n') >= 0 {
+		data = bytes.ReplaceAll(data, []byte("\n"), []byte("\ndata: "))
+	}
+	s.line = append(append(s.line, data...), "\n\n"...)
+	if _, err := s.w.Write(s.line); err != nil {
+		return err
+	}
+	if !flush {
+		return nil
+	}
+	return s.flusher.Flush()
+}
+
+func (s *stream) begin() {
+	s.begun = true
+	h := s.w.Header()
+	// Set before the status, so that `encode` sends the header at once and flushes with us.
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("Cache-Control", "no-cache")
+	h.Set("X-Accel-Buffering", "no") // nginx buffers otherwise
+	h.Set("Incremental", "?1")       // RFC 10036: whoever forwards this is not to buffer it
+	s.w.WriteHeader(http.StatusOK)
+}
+
+// fail ends the stream. Before the first event there is none yet, and the error is the caller's.
+func (s *stream) fail(err error) error {
+	if !s.begun {
+		return err
+	}
+	e := llmgateway.AsError(err)
+	if e.Kind != llmgateway.Canceled {
+		_ = s.send(ErrorBody(e), true)
+	}
+	return &BrokenError{err}
+}
+
+// WriteError answers a request that failed with OpenAI's error object.
+func WriteError(w http.ResponseWriter, err error) {
+	e := llmgateway.AsError(err)
+	body := ErrorBody(e)
+	h := w.Header()
+	if e.RetryAfter > 0 {
+		seconds := (e.RetryAfter + time.Second - 1) / time.Second
+		h.Set("Retry-After", fmt.Sprint(int64(seconds)))
+	}
+	h.Set("Content-Type", "application/json")
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(Status(e))
+	_, _ = w.Write(body)
+}

@@ -1,0 +1,251 @@
+// Package route chooses who answers a request, and who is asked next when that fails.
+//
+// A [Table] finds the model a client names; its [Router] tries the model's targets by policy, each under its own
+// deadlines, until one of them begins an answer.
+package route
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"slices"
+	"time"
+
+	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
+)
+
+// Router is a Provider that answers with the first of its targets that can.
+//
+// Until the first event that carries something a failed attempt leaves no trace: events before it are held back, and the
+// next target is asked. After it, an error ends the answer as broken.
+type Router struct {
+	Targets []*Target
+	// Policy chooses among the targets; nil means [First].
+	Policy Policy
+	// Retries is how many attempts may follow the first. Negative means one for each further target.
+	Retries int
+	// TryDuration is how long after its arrival a request may begin a new attempt; 0 means no bound.
+	TryDuration time.Duration
+	// TryInterval is the pause before a target is asked again. Another target is asked at once.
+	TryInterval time.Duration
+	// Timeout bounds the whole generation, over all attempts; 0 means no bound.
+	Timeout time.Duration
+}
+
+// Generate implements llmgateway.Provider. A request that names a provider is only sent to that provider's targets.
+func (r *Router) Generate(ctx context.Context, req *llmgateway.Request) iter.Seq2[llmgateway.Event, error] {
+	return func(yield func(llmgateway.Event, error) bool) {
+		if r.Timeout > 0 {
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithTimeoutCause(ctx, r.Timeout, late("no whole answer", r.Timeout))
+			defer cancel()
+		}
+		trace := llmgateway.ContextTrace(ctx)
+		run := newRun(r, req)
+		for {
+			target := run.next(ctx)
+			if target == nil {
+				break
+			}
+			attempt := *req
+			attempt.Model = target.model(req.Model)
+			info := llmgateway.Attempt{Provider: target.Name, Model: attempt.Model, Number: run.attempts}
+			began := time.Now()
+			err := commit(trace, info, began, target.generate(ctx, &attempt), yield)
+			if err == nil {
+				return
+			}
+			info.Duration, info.Err = time.Since(began), err
+			if trace.Tried != nil {
+				trace.Tried(info)
+			}
+			run.failed(target, llmgateway.AsError(err))
+		}
+		yield(llmgateway.Event{}, run.err(ctx))
+	}
+}
+
+// maxHeld bounds the events held back before one carries something. What carries nothing may be dropped.
+const maxHeld = 16
+
+// commit passes events on, from the first that carries something. It returns nil once the caller has been given an
+// answer, whole or broken, and an error if nothing was passed on, so that another target can be asked.
+func commit(trace *llmgateway.Trace, info llmgateway.Attempt, began time.Time, events iter.Seq2[llmgateway.Event, error], yield func(llmgateway.Event, error) bool) error {
+	var held []llmgateway.Event
+	committed := false
+	for event, err := range events {
+		if committed {
+			if !yield(event, err) || err != nil {
+				return nil
+			}
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if !event.Carries {
+			if len(held) < maxHeld {
+				event.Data, event.More = slices.Clone(event.Data), true
+				held = append(held, event)
+			}
+			continue
+		}
+		committed = true
+		if trace.Answering != nil {
+			info.Duration = time.Since(began)
+			trace.Answering(info)
+		}
+		for _, early := range held {
+			if !yield(early, nil) {
+				return nil
+			}
+		}
+		if !yield(event, nil) {
+			return nil
+		}
+	}
+	if !committed {
+		return &llmgateway.Error{Kind: llmgateway.Upstream, Message: "the provider ended without an answer"}
+	}
+	return nil
+}
+
+// run is what one request has tried so far.
+type run struct {
+	router   *Router
+	req      *llmgateway.Request
+	began    time.Time
+	left     []*Target // not tried yet
+	again    []*Target // tried, and worth asking again
+	attempts int
+	final    *llmgateway.Error // an error that no other target can mend
+	failures []failure
+	wait     time.Duration // how long the next repetition waits
+}
+
+type failure struct {
+	target *Target
+	err    *llmgateway.Error
+}
+
+func newRun(r *Router, req *llmgateway.Request) *run {
+	u := &run{router: r, req: req, left: make([]*Target, 0, len(r.Targets))}
+	if r.TryDuration > 0 {
+		u.began = time.Now()
+	}
+	for _, t := range r.Targets {
+		if req.Provider != "" && t.Name != req.Provider {
+			continue
+		}
+		if status := llmgateway.StatusOf(t.Provider); status.State == llmgateway.StateDisabled {
+			u.failures = append(u.failures, failure{t, &llmgateway.Error{Kind: llmgateway.Overloaded, Message: "disabled: " + status.Detail}})
+			continue
+		}
+		u.left = append(u.left, t)
+	}
+	return u
+}
+
+// next returns the target of the next attempt, or nil if there is to be none. It waits before it repeats a target.
+func (u *run) next(ctx context.Context) *Target {
+	retries := u.router.Retries
+	if retries < 0 {
+		retries = len(u.router.Targets) - 1
+	}
+	if u.final != nil || u.attempts > retries || ctx.Err() != nil {
+		return nil
+	}
+	candidates := u.left
+	if len(candidates) == 0 {
+		if len(u.again) == 0 || !u.pause(ctx) {
+			return nil
+		}
+		candidates = u.again
+	}
+	if u.attempts > 0 && u.router.TryDuration > 0 && time.Since(u.began) > u.router.TryDuration {
+		return nil
+	}
+	policy := u.router.Policy
+	if policy == nil {
+		policy = First{}
+	}
+	t := policy.Select(candidates, u.req)
+	isT := func(other *Target) bool { return other == t }
+	u.left = slices.DeleteFunc(u.left, isT)
+	u.again = slices.DeleteFunc(u.again, isT)
+	u.attempts++
+	return t
+}
+
+// pause waits before a repetition, and reports whether there is time for one.
+func (u *run) pause(ctx context.Context) bool {
+	if u.router.TryDuration > 0 && time.Since(u.began)+u.wait > u.router.TryDuration {
+		return false
+	}
+	timer := time.NewTimer(u.wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// maxRetryAfter is the longest wish of a provider that a request waits for.
+const maxRetryAfter = 10 * time.Second
+
+func (u *run) failed(t *Target, err *llmgateway.Error) {
+	u.failures = append(u.failures, failure{t, err})
+	switch err.Kind {
+	case llmgateway.InvalidRequest, llmgateway.ContentFilter, llmgateway.Canceled:
+		u.final = err
+	case llmgateway.RateLimited, llmgateway.Overloaded, llmgateway.Upstream:
+		if err.RetryAfter <= maxRetryAfter {
+			u.again = append(u.again, t)
+			u.wait = max(u.router.TryInterval, err.RetryAfter)
+		}
+	case llmgateway.ContextLength, llmgateway.NoModel, llmgateway.Denied, llmgateway.Timeout:
+		// Asking the same target again gives the same answer, or takes as long.
+	}
+}
+
+// err returns the error for a request that nobody answered.
+func (u *run) err(ctx context.Context) error {
+	if u.final != nil {
+		return u.final
+	}
+	if ctx.Err() != nil {
+		if e := llmgateway.AsError(context.Cause(ctx)); e.Kind == llmgateway.Canceled || len(u.failures) == 0 {
+			return e
+		}
+	}
+	if len(u.failures) == 0 {
+		return &llmgateway.Error{Kind: llmgateway.NoModel, Message: "no target is configured"}
+	}
+	return summary(u.failures)
+}
+
+// summary makes one error of all that failed: it names every target and its reason, and keeps the kind if all agree.
+func summary(failures []failure) *llmgateway.Error {
+	all := &llmgateway.Error{Kind: failures[0].err.Kind, RetryAfter: failures[0].err.RetryAfter}
+	var causes []error
+	for i, f := range failures {
+		if f.err.Kind != all.Kind {
+			all.Kind = llmgateway.Upstream
+		}
+		all.RetryAfter = min(all.RetryAfter, f.err.RetryAfter)
+		if i > 0 {
+			all.Message += "; "
+		}
+		all.Message += f.target.Name + ": " + f.err.Message
+		causes = append(causes, f.err)
+	}
+	if len(failures) == 1 {
+		all.Param, all.Code, all.Body = failures[0].err.Param, failures[0].err.Code, failures[0].err.Body
+	} else {
+		all.Message = "every target failed: " + all.Message
+	}
+	all.Err = errors.Join(causes...)
+	return all
+}

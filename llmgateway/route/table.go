@@ -1,0 +1,127 @@
+package route
+
+import (
+	"context"
+	"iter"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
+)
+
+// Table is a Provider that finds the model a request names and hands the request to its Router.
+type Table struct {
+	// Models maps what clients may ask for to who answers. A name that ends in * stands for all names that begin so.
+	Models map[string]*Router
+	// Aliases maps further names to names in Models. They may end in * too.
+	Aliases map[string]string
+	// Providers are the names of all configured providers.
+	Providers []string
+}
+
+// Generate implements llmgateway.Provider.
+func (t *Table) Generate(ctx context.Context, req *llmgateway.Request) iter.Seq2[llmgateway.Event, error] {
+	router, resolved, err := t.resolve(req)
+	if err != nil {
+		return func(yield func(llmgateway.Event, error) bool) { yield(llmgateway.Event{}, err) }
+	}
+	return router.Generate(ctx, resolved)
+}
+
+// resolve finds the router for a request. The request it returns has the name that targets without a model of their own
+// are asked for, and the provider if the client named one before a slash.
+func (t *Table) resolve(req *llmgateway.Request) (*Router, *llmgateway.Request, error) {
+	asked := req.Model
+	router, name := t.lookup(asked)
+	resolved := *req
+	// A model "*" takes any name, also one that begins with a provider's; the provider is then meant.
+	if prefix, rest, ok := strings.Cut(asked, "/"); ok && (router == nil || name == "*") && slices.Contains(t.Providers, prefix) {
+		if r, n := t.lookup(rest); r != nil {
+			if req.Provider != "" && req.Provider != prefix {
+				return nil, nil, &llmgateway.Error{
+					Kind: llmgateway.InvalidRequest, Param: "provider",
+					Message: "the model names provider " + prefix + ", but the request names provider " + req.Provider + "; name one",
+				}
+			}
+			router, name, asked, resolved.Provider = r, n, rest, prefix
+		}
+	}
+	if router == nil {
+		return nil, nil, &llmgateway.Error{
+			Kind: llmgateway.NoModel, Param: "model",
+			Message: "the model " + shown(asked) + " does not exist here; there are: " + strings.Join(t.names(), ", "),
+		}
+	}
+	resolved.Model = name
+	if strings.HasSuffix(name, "*") {
+		resolved.Model = asked
+	}
+	if resolved.Provider != "" && !slices.ContainsFunc(router.Targets, func(t *Target) bool { return t.Name == resolved.Provider }) {
+		return nil, nil, &llmgateway.Error{
+			Kind: llmgateway.InvalidRequest, Param: "provider",
+			Message: "the model " + shown(asked) + " is not offered by provider " + shown(resolved.Provider) +
+				"; it is offered by: " + strings.Join(router.providers(), ", "),
+		}
+	}
+	return router, &resolved, nil
+}
+
+// Resolve returns the configured name that a client's model stands for, or "" if there is none. It is for labels, whose
+// values must be bounded.
+func (t *Table) Resolve(req *llmgateway.Request) string {
+	_, name := t.lookup(req.Model)
+	if _, rest, ok := strings.Cut(req.Model, "/"); ok && name == "" {
+		_, name = t.lookup(rest)
+	}
+	return name
+}
+
+// lookup returns the router for a name, and the name in Models that it was found by.
+func (t *Table) lookup(asked string) (*Router, string) {
+	if name, ok := t.Aliases[asked]; ok {
+		asked = name
+	}
+	if r, ok := t.Models[asked]; ok && asked != "*" {
+		return r, asked
+	}
+	if pattern := longestMatch(maps.Keys(t.Aliases), asked); pattern != "" {
+		name := t.Aliases[pattern]
+		return t.Models[name], name
+	}
+	if pattern := longestMatch(maps.Keys(t.Models), asked); pattern != "" {
+		return t.Models[pattern], pattern
+	}
+	return nil, ""
+}
+
+// longestMatch returns the most specific of the patterns ending in * that name matches.
+func longestMatch(patterns iter.Seq[string], name string) (best string) {
+	for p := range patterns {
+		prefix, ok := strings.CutSuffix(p, "*")
+		if ok && strings.HasPrefix(name, prefix) && len(p) > len(best) {
+			best = p
+		}
+	}
+	return best
+}
+
+func (t *Table) names() []string { return slices.Sorted(maps.Keys(t.Models)) }
+
+func (r *Router) providers() []string {
+	var names []string
+	for _, t := range r.Targets {
+		if !slices.Contains(names, t.Name) {
+			names = append(names, t.Name)
+		}
+	}
+	return names
+}
+
+// shown quotes what a client wrote, shortened.
+func shown(s string) string {
+	if len(s) > 80 {
+		s = s[:80] + "..."
+	}
+	return `"` + strings.ToValidUTF8(s, "?") + `"`
+}

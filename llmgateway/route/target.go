@@ -1,0 +1,124 @@
+package route
+
+import (
+	"context"
+	"iter"
+	"time"
+
+	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
+	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/openai"
+)
+
+// Target is one model at one provider, and how long it may take. A deadline of 0 is none.
+type Target struct {
+	// Name is the provider's configured name.
+	Name string
+	// Provider answers.
+	Provider llmgateway.Provider
+	// Model is what the provider calls the model. Empty means what the client asked for, or the one model of a
+	// provider that has just one.
+	Model string
+
+	// FirstTokenTimeout bounds the time to the first event that carries something. A target that has it is asked to
+	// stream even if the client does not, so that silence can be told from a long answer.
+	FirstTokenTimeout time.Duration
+	// StreamIdleTimeout bounds the silence between two events of a stream.
+	StreamIdleTimeout time.Duration
+	// Timeout bounds one attempt as a whole.
+	Timeout time.Duration
+}
+
+// model returns the name to ask for when the client asked for asked.
+func (t *Target) model(asked string) string {
+	if t.Model != "" {
+		return t.Model
+	}
+	if m, ok := t.Provider.(llmgateway.Modeler); ok {
+		return m.ModelInfo().Name
+	}
+	return asked
+}
+
+// generate makes one attempt under the target's deadlines.
+func (t *Target) generate(ctx context.Context, req *llmgateway.Request) iter.Seq2[llmgateway.Event, error] {
+	if t.FirstTokenTimeout == 0 && t.StreamIdleTimeout == 0 && t.Timeout == 0 {
+		return t.Provider.Generate(ctx, req)
+	}
+	if t.FirstTokenTimeout > 0 && !req.Stream && req.Operation != llmgateway.Embeddings {
+		streamed := *req
+		streamed.Stream = true
+		return openai.Merge(t.watch(ctx, &streamed))
+	}
+	return t.watch(ctx, req)
+}
+
+// watch ends the attempt when a deadline passes. Deadlines are timers that cancel the attempt's context, so that
+// whatever waits for the provider stops waiting by itself.
+func (t *Target) watch(ctx context.Context, req *llmgateway.Request) iter.Seq2[llmgateway.Event, error] {
+	return func(yield func(llmgateway.Event, error) bool) {
+		ctx, cancel := context.WithCancelCause(ctx)
+		defer cancel(nil)
+		if t.Timeout > 0 {
+			defer time.AfterFunc(t.Timeout, func() { cancel(late("no whole answer", t.Timeout)) }).Stop()
+		}
+		idle := newDeadline(cancel)
+		defer idle.stop()
+		idle.set(t.FirstTokenTimeout, "no first token")
+		committed := false
+		for event, err := range t.Provider.Generate(ctx, req) {
+			if err != nil {
+				if ctx.Err() != nil {
+					err = context.Cause(ctx)
+				}
+				yield(event, err)
+				return
+			}
+			// Waiting for a slow client is not the provider's silence.
+			if committed || event.Carries {
+				idle.stop()
+			}
+			if !yield(event, nil) {
+				return
+			}
+			if committed = committed || event.Carries; committed && req.Stream {
+				idle.set(t.StreamIdleTimeout, "no further token")
+			}
+		}
+	}
+}
+
+func late(what string, after time.Duration) error {
+	return &llmgateway.Error{Kind: llmgateway.Timeout, Message: what + " within " + after.String()}
+}
+
+// deadline is a timer that can be set again and again.
+type deadline struct {
+	cancel context.CancelCauseFunc
+	timer  *time.Timer
+	what   string
+	after  time.Duration
+}
+
+func newDeadline(cancel context.CancelCauseFunc) *deadline {
+	return &deadline{cancel: cancel}
+}
+
+func (d *deadline) set(after time.Duration, what string) {
+	if after <= 0 {
+		return
+	}
+	if d.timer != nil && d.what == what && d.after == after {
+		d.timer.Reset(after)
+		return
+	}
+	d.stop()
+	d.what, d.after = what, after
+	err := late(what, after)
+	d.timer = time.AfterFunc(after, func() { d.cancel(err) })
+}
+
+func (d *deadline) stop() {
+	if d.timer != nil {
+		d.timer.Stop()
+	}
+}
