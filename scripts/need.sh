@@ -8,6 +8,7 @@ set -euo pipefail
 # package prints the Debian package that holds a command.
 package() {
 	case $1 in
+	go) echo golang-go ;;
 	node) echo nodejs ;;
 	redis-server | curl | git | g++ | gcc | make | npm | shellcheck | chromium) echo "$1" ;;
 	chromedriver) echo chromium-driver ;;
