@@ -1,0 +1,142 @@
+package local
+
+import (
+	"cmp"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Config is what llama-server is started with. Every field is a value, so that configurations can be compared: two
+// equal ones may share a process. Words are llama.cpp's own.
+type Config struct {
+	// Binary is the path of llama-server, or empty for the one that [FindServer] finds.
+	Binary string
+	// ModelPath is the GGUF file.
+	ModelPath string
+	// MMProj is the GGUF file of a vision projector. With one, requests may contain images.
+	MMProj string
+
+	// NCtx is the number of tokens that one request may hold, prompt and answer together. 0 means as many as the model
+	// was trained for. Memory grows with NCtx times NParallel.
+	NCtx int
+	// NBatch is how many prompt tokens are processed at once. 0 means llama-server's own choice (2048).
+	NBatch int
+	// NThreads is the number of threads. 0 means one for each physical core.
+	NThreads int
+	// NGPULayers is the number of layers that go to the GPU: a number, "all", or empty for as many as fit.
+	NGPULayers string
+	// NParallel is the number of generations at once (slots). 0 means 1.
+	NParallel int
+	// FlashAttn is "on", "off" or empty for llama-server's own choice.
+	FlashAttn string
+	// CacheTypeK and CacheTypeV are the types of the KV cache: "f16", "f32", "q8_0" and so on. Empty means f16.
+	// A quantised V needs flash attention.
+	CacheTypeK, CacheTypeV string
+	// CacheRAM is the host memory in MiB for prompts whose slot went to another request. It is worth its memory when
+	// several long conversations take turns. llama-server's own default is 8 GiB; here it is 0, none.
+	CacheRAM int
+	// Embeddings is the pooling for embeddings ("mean", "cls", "last"), or empty for a server without them.
+	Embeddings string
+	// UseMlock keeps the model from being swapped out.
+	UseMlock bool
+	// NoMmap reads the whole file instead of mapping it.
+	NoMmap bool
+	// Args holds further flags, made with [JoinArgs]. They come last and win.
+	Args string
+}
+
+// JoinArgs puts flags into the one string that a comparable [Config] can hold.
+func JoinArgs(args []string) string { return strings.Join(args, argSep) }
+
+// argSep cannot be part of a command line argument.
+const argSep = "\x00"
+
+// Validate reports what is wrong with c, without looking at any file.
+func (c Config) Validate() error {
+	if c.ModelPath == "" {
+		return fmt.Errorf("a model file is needed")
+	}
+	for _, n := range []struct {
+		name  string
+		value int
+	}{
+		{"n_ctx", c.NCtx}, {"n_batch", c.NBatch}, {"n_threads", c.NThreads}, {"n_parallel", c.NParallel}, {"cache_ram", c.CacheRAM},
+	} {
+		if n.value < 0 {
+			return fmt.Errorf("%s %d is negative", n.name, n.value)
+		}
+	}
+	switch c.NGPULayers {
+	case "", "auto", "all":
+	default:
+		// llama-server takes -1 for automatic, where its users expect all.
+		if n, err := strconv.Atoi(c.NGPULayers); err != nil || n < 0 {
+			return fmt.Errorf("n_gpu_layers %q is neither a number nor all", c.NGPULayers)
+		}
+	}
+	switch c.FlashAttn {
+	case "", "on", "off", "auto":
+	default:
+		return fmt.Errorf("flash_attn %q is none of on, off and auto", c.FlashAttn)
+	}
+	return nil
+}
+
+var shard = regexp.MustCompile(`-\d{5}-of-\d{5}$`)
+
+// Name returns what the model is called: the file's name without .gguf and without the number of its part.
+func (c Config) Name() string {
+	name := strings.TrimSuffix(filepath.Base(c.ModelPath), ".gguf")
+	name = shard.ReplaceAllString(name, "")
+	// llama-server takes a comma for the end of a name.
+	return strings.ReplaceAll(name, ",", "_")
+}
+
+func (c Config) slots() int { return cmp.Or(c.NParallel, 1) }
+
+// Key identifies an engine: a configuration, and the files that it means now. It is comparable. An engine can serve
+// another configuration's requests exactly if their keys are equal.
+type Key struct {
+	Config
+	binary, model, mmproj fileID
+}
+
+// Key looks up the files of c. A missing file is no error yet: it may be there when a request comes.
+func (c Config) Key() Key {
+	if c.Binary == "" {
+		c.Binary, _ = FindServer("")
+	}
+	for _, path := range []*string{&c.ModelPath, &c.MMProj} {
+		if abs, err := filepath.Abs(*path); err == nil && *path != "" {
+			*path = abs
+		}
+	}
+	if c.NGPULayers == "auto" {
+		c.NGPULayers = ""
+	}
+	if c.FlashAttn == "auto" {
+		c.FlashAttn = ""
+	}
+	c.NParallel = c.slots()
+	return Key{Config: c, binary: identify(c.Binary), model: identify(c.ModelPath), mmproj: identify(c.MMProj)}
+}
+
+// fileID tells whether a file was replaced.
+type fileID struct {
+	sizeBytes int64
+	modified  time.Time
+}
+
+func identify(path string) fileID {
+	info, err := os.Stat(path)
+	if err != nil {
+		return fileID{}
+	}
+	// Without a location, so that equal times compare equal.
+	return fileID{sizeBytes: info.Size(), modified: info.ModTime().UTC().Round(0)}
+}

@@ -1,0 +1,98 @@
+package local
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+)
+
+// serverLog takes what a server prints, line by line, to the log, and keeps the last lines for the report of a crash.
+//
+// Once a server has requests, some of its messages quote them: a body that is no JSON, an answer that cannot be parsed.
+// So from then on only lines whose shape is known pass, and those only up to the first quotation.
+type serverLog struct {
+	logger  *slog.Logger
+	serving atomic.Bool
+
+	mu      sync.Mutex // guards what follows
+	partial []byte
+	last    []string
+}
+
+const (
+	keptLines = 20
+	maxLine   = 1000
+)
+
+// Write takes a piece of output. It never fails.
+func (l *serverLog) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := len(b)
+	for {
+		line, rest, ended := bytes.Cut(b, []byte("\n"))
+		// The end of an overlong line is not worth a warning.
+		if room := maxLine - len(l.partial); room > 0 {
+			l.partial = append(l.partial, line[:min(room, len(line))]...)
+		}
+		if !ended {
+			return n, nil
+		}
+		l.line(string(l.partial))
+		l.partial = l.partial[:0]
+		b = rest
+	}
+}
+
+// line logs one line. mu is held.
+func (l *serverLog) line(text string) {
+	text = strings.TrimRight(strings.ToValidUTF8(text, "?"), " \r\t")
+	stamp := stamped.FindStringSubmatch(text)
+	if stamp != nil {
+		text = text[len(stamp[0]):]
+	}
+	if l.serving.Load() && !l.harmless(stamp != nil, &text) || text == "" {
+		return
+	}
+	if len(l.last) == keptLines {
+		l.last = slices.Delete(l.last, 0, 1)
+	}
+	l.last = append(l.last, text)
+	level := slog.LevelDebug
+	if stamp == nil && crash.MatchString(text) || stamp != nil && (stamp[1] == "W" || stamp[1] == "E") {
+		level = slog.LevelInfo
+	}
+	l.logger.Log(context.Background(), level, "llama-server", "line", text)
+}
+
+// lines returns the last lines.
+func (l *serverLog) lines() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.last)
+}
+
+var (
+	// stamped matches what --log-timestamps and --log-prefix put before a message: "0.00.123.456 I ".
+	stamped = regexp.MustCompile(`^\d+\.\d\d\.\d{3}\.\d{3} ([IWED]) `)
+	// scoped matches llama-server's own messages, such as "slot print_timing: id  0 | task 1 | ...".
+	scoped = regexp.MustCompile(`^(slot|srv|que|res) +[\w-]+: `)
+	// crash matches the last words of ggml and of the C++ runtime, which have no stamp.
+	crash = regexp.MustCompile(`^(\S+\.(c|cc|cpp|h|hpp|m|cu|cuh):\d+: |CUDA error|ggml_\w+: |terminate called|\S+: error while loading shared libraries|error: )`)
+)
+
+// harmless reports whether a line may be logged while there are requests, and cuts it before anything that it quotes.
+func (l *serverLog) harmless(hasStamp bool, text *string) bool {
+	if hasStamp && !scoped.MatchString(*text) || !hasStamp && !crash.MatchString(*text) {
+		return false
+	}
+	if i := strings.IndexAny(*text, "'\"{`"); i >= 0 {
+		*text = strings.TrimSpace((*text)[:i])
+	}
+	return true
+}

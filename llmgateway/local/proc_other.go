@@ -1,0 +1,11 @@
+//go:build !(linux || darwin || freebsd || netbsd || openbsd || dragonfly)
+
+package local
+
+import "syscall"
+
+func attributes() *syscall.SysProcAttr { return nil }
+
+func preferForKill(int) {}
+
+func awaitExit(int) bool { return false }

@@ -1,0 +1,201 @@
+package local
+
+import (
+	"errors"
+	"fmt"
+	"os/exec"
+	"syscall"
+	"time"
+)
+
+// supervise keeps a server running until the engine is closed, idle or failed. There is at most one at a time, which
+// owns current.
+func (e *Engine) supervise() {
+	for {
+		began := time.Now()
+		wasReady, failure := e.run()
+		if wasReady && failure == nil {
+			e.logger.Info("engine unloaded", "duration", time.Since(began))
+		}
+		if !e.again(wasReady, time.Since(began), failure) {
+			return
+		}
+	}
+}
+
+// again takes in how a server ended, and reports whether there shall be another.
+func (e *Engine) again(wasReady bool, lived time.Duration, failure *failure) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	defer e.notify()
+	e.current, e.ready = nil, false
+	e.watchIdle()
+	if e.closed {
+		e.running = false
+		close(e.done)
+		return false
+	}
+	e.failure = failure
+	if failure == nil {
+		e.failures, e.retryAt = 0, time.Time{}
+		e.running = e.pins > 0
+		return e.running
+	}
+	delay, more := e.fail(wasReady, lived)
+	e.retryAt = time.Now().Add(delay)
+	e.running = more
+	logger := e.logger.With("error", failure.err, "detail", failure.detail, "failures", e.failures, "retry_after", delay)
+	if failure.lines != nil {
+		logger = logger.With("last_lines", failure.lines)
+	}
+	if more {
+		logger.Warn("engine died")
+	} else {
+		logger.Error("engine failed")
+	}
+	return more
+}
+
+// fail counts a failure. It returns when the next try may be, and whether it is made without being asked for.
+func (e *Engine) fail(wasReady bool, lived time.Duration) (delay time.Duration, more bool) {
+	t := e.timing
+	if e.failure.files {
+		return t.recheck, false
+	}
+	if wasReady && lived >= t.stable {
+		e.failures = 0
+	}
+	e.failures++
+	if e.failures >= t.tries {
+		return double(t.cooldown, e.failures-t.tries, t.maxCooldown), false
+	}
+	if wasReady && e.failures == 1 {
+		return 0, true
+	}
+	return double(t.backoff, e.failures-1, t.maxBackoff), true
+}
+
+// double returns d doubled n times, but no more than most.
+func double(d time.Duration, n int, most time.Duration) time.Duration {
+	for ; n > 0 && d < most; n-- {
+		d *= 2
+	}
+	return min(d, most)
+}
+
+// run runs one server from its start to its end. It returns no failure if the server was asked to stop.
+func (e *Engine) run() (wasReady bool, failure *failure) {
+	if !e.sleep(time.Until(e.nextTry())) {
+		return false, nil
+	}
+	s, failure := e.start()
+	if failure != nil {
+		return false, failure
+	}
+	defer s.end(e.timing.patience)
+	if !e.adopt(s) {
+		return false, nil
+	}
+	began := time.Now()
+	if stopped, failure := e.load(s); stopped || failure != nil {
+		return false, failure
+	}
+	e.logger.Info("engine loaded", "duration", time.Since(began), "pid", s.process.cmd.Process.Pid)
+	s.log.serving.Store(true)
+	e.serve()
+	select {
+	case <-s.process.exited:
+		return true, s.death("the local model server stopped")
+	case <-s.unload:
+	case <-e.closing:
+	}
+	return true, nil
+}
+
+func (e *Engine) nextTry() time.Time {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.retryAt
+}
+
+// sleep returns false if the engine was closed meanwhile.
+func (e *Engine) sleep(d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-e.closing:
+		return false
+	}
+}
+
+// adopt makes s the current server, unless the engine was closed meanwhile.
+func (e *Engine) adopt(s *server) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return false
+	}
+	e.current = s
+	return true
+}
+
+// serve lets requests through to the current server.
+func (e *Engine) serve() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !e.closed {
+		e.ready, e.failure = true, nil
+	}
+	e.watchIdle()
+	e.notify()
+}
+
+// load waits until s has loaded its model. stopped is true if the engine was closed before.
+func (e *Engine) load(s *server) (stopped bool, failure *failure) {
+	deadline := time.NewTimer(e.timing.load)
+	defer deadline.Stop()
+	pause := e.timing.poll
+	for {
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+			if s.healthy() {
+				return false, nil
+			}
+			pause = min(pause*3/2, e.timing.maxPoll)
+		case <-s.process.exited:
+			timer.Stop()
+			return false, s.death("the local model server stopped while loading")
+		case <-deadline.C:
+			timer.Stop()
+			return false, newFailure(fmt.Sprintf("the model did not load within %v", e.timing.load), nil)
+		case <-e.closing:
+			timer.Stop()
+			return true, nil
+		}
+	}
+}
+
+// death tells how a server ended that nobody asked to.
+func (s *server) death(detail string) *failure {
+	err := s.process.err
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signaled() && status.Signal() == syscall.SIGKILL {
+			detail += " (killed; is there enough memory?)"
+		} else {
+			detail += " (" + exit.ProcessState.String() + ")"
+		}
+	}
+	failure := newFailure(detail, err)
+	failure.lines = s.log.lines()
+	return failure
+}
+
+func newFailure(detail string, err error) *failure {
+	if err == nil {
+		err = errors.New(detail)
+	}
+	return &failure{detail: detail, err: err}
+}
