@@ -1,1 +1,167 @@
+// Package caddymodule makes Caddy modules of the gateway: configuration in, core out, and no logic of its own.
 package caddymodule
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
+	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/route"
+)
+
+func init() {
+	caddy.RegisterModule(Handler{})
+}
+
+// Handler answers OpenAI's API: chat completions, completions and embeddings, from local models and remote providers, by
+// priority and with fallback. Requests for other paths go to the next handler.
+//
+// It sets these placeholders. They are meant for logs and are known when the request has ended:
+//
+// Placeholder | Description
+// ------------|-------------
+// `{http.llm.model}` | The configured name of the model that was asked for
+// `{http.llm.provider}` | The provider that answered
+// `{http.llm.upstream_model}` | What that provider calls the model
+// `{http.llm.retries}` | The number of attempts that failed before
+// `{http.llm.finish_reason}` | Why the answer ended
+// `{http.llm.usage.prompt_tokens}` | The tokens of the prompt, if the provider counted them
+// `{http.llm.usage.completion_tokens}` | The tokens of the answer, if the provider counted them
+// `{http.llm.usage.total_tokens}` | Both together
+// `{http.llm.first_token_ms}` | The time to the first event that carries something, in milliseconds
+// `{http.llm.duration_ms}` | The time to the end of the answer, in milliseconds
+type Handler struct {
+	// Where answers come from, by names of your choice.
+	ProvidersRaw map[string]json.RawMessage `json:"providers,omitempty" caddy:"namespace=llm.providers inline_key=type"`
+
+	// What clients may ask for, by name. The name `*` stands for all names that nothing else matches.
+	Models map[string]*Model `json:"models,omitempty"`
+
+	// How a target is chosen and how often the next one is tried. Models may have their own.
+	LoadBalancing *LoadBalancing `json:"load_balancing,omitempty"`
+
+	// How long a target may take to its first token before the next target is asked. Default: no bound. Targets may have
+	// their own. A target that has it is asked to stream even if the client does not.
+	FirstTokenTimeout caddy.Duration `json:"first_token_timeout,omitempty"`
+
+	// How long a stream may be silent between two events. Default: no bound.
+	StreamIdleTimeout caddy.Duration `json:"stream_idle_timeout,omitempty"`
+
+	// How long a whole generation may take, over all tries. Default: no bound.
+	Timeout caddy.Duration `json:"timeout,omitempty"`
+
+	providers map[string]llmgateway.Provider
+	table     *route.Table
+	listing   *listing
+	app       *App
+	logger    *zap.Logger
+}
+
+// CaddyModule returns the Caddy module information.
+func (Handler) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "http.handlers.llm",
+		New: func() caddy.Module { return new(Handler) },
+	}
+}
+
+// Provision implements caddy.Provisioner. It does no work but to put things together: models are loaded and providers
+// called when requests come, or when Caddy has started.
+func (h *Handler) Provision(ctx caddy.Context) error {
+	h.logger = ctx.Logger()
+	guests, err := ctx.LoadModule(h, "ProvidersRaw")
+	if err != nil {
+		return fmt.Errorf("loading providers: %w", err)
+	}
+	h.providers = make(map[string]llmgateway.Provider, len(h.ProvidersRaw))
+	for name, guest := range guests.(map[string]any) {
+		p, ok := guest.(llmgateway.Provider)
+		if !ok {
+			return fmt.Errorf("provider %s: module %T is not a provider", name, guest)
+		}
+		h.providers[name] = p
+		if status := llmgateway.StatusOf(p); status.State == llmgateway.StateDisabled {
+			h.logger.Warn("provider is disabled", zap.String("provider", name), zap.String("reason", status.Detail))
+		}
+	}
+	if err := h.LoadBalancing.provision(ctx); err != nil {
+		return err
+	}
+	if err := h.buildTable(ctx); err != nil {
+		return err
+	}
+	h.listing = newListing(h)
+	app, err := ctx.App("llm")
+	if err != nil {
+		return err
+	}
+	h.app = app.(*App)
+	h.app.register(h)
+	return nil
+}
+
+// buildTable makes the core's table of the configured models.
+func (h *Handler) buildTable(ctx caddy.Context) error {
+	h.table = &route.Table{
+		Models:    make(map[string]*route.Router, len(h.Models)),
+		Aliases:   make(map[string]string),
+		Providers: slices.Sorted(maps.Keys(h.providers)),
+	}
+	for name, model := range h.Models {
+		if model == nil {
+			return fmt.Errorf("model %s: no targets", name)
+		}
+		if err := model.LoadBalancing.provision(ctx); err != nil {
+			return fmt.Errorf("model %s: %w", name, err)
+		}
+		router := model.LoadBalancing.over(h.LoadBalancing).router()
+		router.Timeout = time.Duration(h.Timeout)
+		for _, t := range model.Targets {
+			router.Targets = append(router.Targets, t.target(h))
+		}
+		h.table.Models[name] = router
+		for _, alias := range model.Aliases {
+			h.table.Aliases[alias] = name
+		}
+	}
+	return nil
+}
+
+// Validate implements caddy.Validator.
+func (h *Handler) Validate() error {
+	if len(h.Models) == 0 {
+		return fmt.Errorf("no model is configured: say what clients may ask for with `model <name> { to <provider> }`")
+	}
+	seen := make(map[string]string)
+	for _, name := range slices.Sorted(maps.Keys(h.Models)) {
+		for _, known := range append([]string{name}, h.Models[name].Aliases...) {
+			if other, ok := seen[known]; ok {
+				return fmt.Errorf("model %s: the name %s is already taken by model %s", name, known, other)
+			}
+			seen[known] = name
+		}
+		if len(h.Models[name].Targets) == 0 {
+			return fmt.Errorf("model %s: no targets", name)
+		}
+		for _, t := range h.Models[name].Targets {
+			if _, ok := h.providers[t.Provider]; !ok {
+				return fmt.Errorf("model %s: target %q: no such provider; there are: %v", name, t.Provider, h.table.Providers)
+			}
+		}
+	}
+	return nil
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner           = (*Handler)(nil)
+	_ caddy.Validator             = (*Handler)(nil)
+	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
+)

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"iter"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
@@ -117,6 +118,7 @@ type run struct {
 	began    time.Time
 	left     []*Target // not tried yet
 	again    []*Target // tried, and worth asking again
+	eligible int       // how many targets there were to begin with
 	attempts int
 	final    *llmgateway.Error // an error that no other target can mend
 	failures []failure
@@ -143,6 +145,7 @@ func newRun(r *Router, req *llmgateway.Request) *run {
 		}
 		u.left = append(u.left, t)
 	}
+	u.eligible = len(u.left)
 	return u
 }
 
@@ -150,7 +153,7 @@ func newRun(r *Router, req *llmgateway.Request) *run {
 func (u *run) next(ctx context.Context) *Target {
 	retries := u.router.Retries
 	if retries < 0 {
-		retries = len(u.router.Targets) - 1
+		retries = u.eligible - 1
 	}
 	if u.final != nil || u.attempts > retries || ctx.Err() != nil {
 		return nil
@@ -229,18 +232,19 @@ func (u *run) err(ctx context.Context) error {
 // summary makes one error of all that failed: it names every target and its reason, and keeps the kind if all agree.
 func summary(failures []failure) *llmgateway.Error {
 	all := &llmgateway.Error{Kind: failures[0].err.Kind, RetryAfter: failures[0].err.RetryAfter}
+	var reasons []string
 	var causes []error
-	for i, f := range failures {
+	for _, f := range failures {
 		if f.err.Kind != all.Kind {
 			all.Kind = llmgateway.Upstream
 		}
 		all.RetryAfter = min(all.RetryAfter, f.err.RetryAfter)
-		if i > 0 {
-			all.Message += "; "
+		if reason := f.target.Name + ": " + f.err.Message; !slices.Contains(reasons, reason) {
+			reasons = append(reasons, reason)
+			causes = append(causes, f.err)
 		}
-		all.Message += f.target.Name + ": " + f.err.Message
-		causes = append(causes, f.err)
 	}
+	all.Message = strings.Join(reasons, "; ")
 	if len(failures) == 1 {
 		all.Param, all.Code, all.Body = failures[0].err.Param, failures[0].err.Code, failures[0].err.Body
 	} else {

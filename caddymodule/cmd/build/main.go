@@ -25,9 +25,9 @@ func main() {
 	flag.Parse()
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-
-	if err := build(ctx, *config, *output); err != nil {
+	err := build(ctx, *config, *output)
+	stop()
+	if err != nil {
 		log.Fatalf("[FATAL] %v", err)
 	}
 }

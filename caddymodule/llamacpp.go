@@ -1,0 +1,189 @@
+package caddymodule
+
+import (
+	"cmp"
+	"context"
+	"iter"
+	"log/slog"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
+	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/local"
+)
+
+func init() {
+	caddy.RegisterModule(LlamaCPP{})
+}
+
+// engines holds the local models of all running configurations, so that a reload keeps what is loaded. The key is
+// everything that a server is started with.
+var engines = caddy.NewUsagePool()
+
+// LlamaCPP runs a GGUF model with llama.cpp's server, as a process that the gateway supervises. Providers with equal
+// settings share one process, across sites and reloads. Words are llama.cpp's own.
+type LlamaCPP struct {
+	// The model file. Placeholders are resolved.
+	Path string `json:"path,omitempty"`
+
+	// The context of one request in tokens, prompt and answer together. Default: what the model was trained for.
+	NCtx int `json:"n_ctx,omitempty"`
+
+	// How many prompt tokens are processed at once. Default: llama-server's.
+	NBatch int `json:"n_batch,omitempty"`
+
+	// The number of threads. Default: one for each physical core.
+	NThreads int `json:"n_threads,omitempty"`
+
+	// How many layers go to the GPU: a number, or `all`. Default: as many as fit.
+	NGPULayers string `json:"n_gpu_layers,omitempty"`
+
+	// How many generations run at once. Default: 1.
+	NParallel int `json:"n_parallel,omitempty"`
+
+	// How many requests may wait for their turn. One more goes to the next target. Default: 64.
+	MaxQueue *int `json:"max_queue,omitempty"`
+
+	// The file of a vision projector. With one the model can see images.
+	MMProj string `json:"mmproj,omitempty"`
+
+	// Whether the KV cache is in f16 (true) or f32 (false). Default: f16.
+	F16KV *bool `json:"f16_kv,omitempty"`
+
+	// The types of the KV cache, such as `q8_0`. A quantised V needs flash attention.
+	CacheTypeK string `json:"cache_type_k,omitempty"`
+	CacheTypeV string `json:"cache_type_v,omitempty"`
+
+	// Host memory for prompts whose slot went to another request, in bytes. Default: none.
+	CacheRAM int64 `json:"cache_ram,omitempty"`
+
+	// The pooling for embeddings, such as `mean`. Empty serves no embeddings.
+	Embeddings string `json:"embeddings,omitempty"`
+
+	// Whether the model is locked in memory. Default: false.
+	UseMlock bool `json:"use_mlock,omitempty"`
+
+	// Whether the model file is mapped into memory. Default: true.
+	UseMmap *bool `json:"use_mmap,omitempty"`
+
+	// Whether the model is loaded when Caddy starts. Default: at the first request.
+	Preload bool `json:"preload,omitempty"`
+
+	// How long the model stays loaded without requests. Default: for ever.
+	KeepAlive caddy.Duration `json:"keep_alive,omitempty"`
+
+	// The path of llama-server. Default: the environment's LLAMA_SERVER, then PATH, then the project's own build.
+	LlamaServer string `json:"llama_server,omitempty"`
+
+	// Further flags for llama-server.
+	Args []string `json:"args,omitempty"`
+
+	provider *local.Provider
+	key      local.Key
+	held     bool
+}
+
+const defaultMaxQueue = 64
+
+// CaddyModule returns the Caddy module information.
+func (LlamaCPP) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "llm.providers.llamacpp",
+		New: func() caddy.Module { return new(LlamaCPP) },
+	}
+}
+
+// Provision implements caddy.Provisioner. It takes hold of the engine and starts nothing.
+func (l *LlamaCPP) Provision(ctx caddy.Context) error {
+	config, err := l.config()
+	if err != nil {
+		return err
+	}
+	l.key = config.Key()
+	value, _, err := engines.LoadOrNew(l.key, func() (caddy.Destructor, error) {
+		// Not ctx's logger: the engine outlives the configuration that starts it.
+		return local.NewEngine(l.key, slog.New(currentLog{})), nil
+	})
+	if err != nil {
+		return err
+	}
+	l.held = true
+	maxQueue := defaultMaxQueue
+	if l.MaxQueue != nil {
+		maxQueue = *l.MaxQueue
+	}
+	engine := value.(*local.Engine)
+	l.provider = &local.Provider{Engine: engine, MaxQueue: maxQueue}
+	return nil
+}
+
+// config translates the settings.
+func (l *LlamaCPP) config() (local.Config, error) {
+	repl := caddy.NewReplacer()
+	kv := ""
+	if l.F16KV != nil {
+		kv = "f32"
+		if *l.F16KV {
+			kv = "f16"
+		}
+	}
+	config := local.Config{
+		Binary:     repl.ReplaceAll(l.LlamaServer, ""),
+		ModelPath:  repl.ReplaceAll(l.Path, ""),
+		MMProj:     repl.ReplaceAll(l.MMProj, ""),
+		NCtx:       l.NCtx,
+		NBatch:     l.NBatch,
+		NThreads:   l.NThreads,
+		NGPULayers: l.NGPULayers,
+		NParallel:  l.NParallel,
+		CacheTypeK: cmp.Or(l.CacheTypeK, kv),
+		CacheTypeV: cmp.Or(l.CacheTypeV, kv),
+		CacheRAM:   int(l.CacheRAM >> 20),
+		Embeddings: l.Embeddings,
+		UseMlock:   l.UseMlock,
+		NoMmap:     l.UseMmap != nil && !*l.UseMmap,
+		Args:       local.JoinArgs(l.Args),
+	}
+	return config, config.Validate()
+}
+
+// Cleanup implements caddy.CleanerUpper. It lets go of the engine exactly if Provision took hold of it. Requests that
+// are still running keep it.
+func (l *LlamaCPP) Cleanup() error {
+	if !l.held {
+		return nil
+	}
+	l.held = false
+	_, err := engines.Delete(l.key)
+	return err
+}
+
+// start implements starter. Equal engines may differ in how long they are kept; the newest configuration decides.
+func (l *LlamaCPP) start() {
+	l.provider.Engine.SetKeepAlive(time.Duration(l.KeepAlive))
+	if l.Preload {
+		l.provider.Engine.Preload()
+	}
+}
+
+// Generate implements llmgateway.Provider.
+func (l *LlamaCPP) Generate(ctx context.Context, req *llmgateway.Request) iter.Seq2[llmgateway.Event, error] {
+	return l.provider.Generate(ctx, req)
+}
+
+// Status implements llmgateway.Reporter.
+func (l *LlamaCPP) Status() llmgateway.Status { return l.provider.Status() }
+
+// ModelInfo implements llmgateway.Modeler.
+func (l *LlamaCPP) ModelInfo() llmgateway.ModelInfo { return l.provider.ModelInfo() }
+
+// Interface guards
+var (
+	_ caddy.Provisioner   = (*LlamaCPP)(nil)
+	_ caddy.CleanerUpper  = (*LlamaCPP)(nil)
+	_ llmgateway.Provider = (*LlamaCPP)(nil)
+	_ llmgateway.Reporter = (*LlamaCPP)(nil)
+	_ llmgateway.Modeler  = (*LlamaCPP)(nil)
+	_ starter             = (*LlamaCPP)(nil)
+)

@@ -1,0 +1,117 @@
+package caddymodule
+
+import (
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/dustin/go-humanize"
+)
+
+// UnmarshalCaddyfile sets up the provider from Caddyfile tokens:
+//
+//	llamacpp <file.gguf> {
+//		n_ctx         <tokens>
+//		n_batch       <tokens>
+//		n_threads     <n>
+//		n_gpu_layers  <n>|all
+//		n_parallel    <n>
+//		max_queue     <n>
+//		mmproj        <file.gguf>
+//		f16_kv        [true|false]
+//		cache_type_k  <type>
+//		cache_type_v  <type>
+//		cache_ram     <size>
+//		embeddings    [<pooling>]
+//		use_mlock     [true|false]
+//		use_mmap      [true|false]
+//		preload       [true|false]
+//		keep_alive    <duration>
+//		llama_server  <path>
+//		args          <flag...>
+//	}
+func (l *LlamaCPP) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // consume the provider's type
+	if !d.AllArgs(&l.Path) {
+		return d.Errf("provider llamacpp takes a model file: llamacpp <file.gguf>")
+	}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		if err := l.unmarshalWord(d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unmarshalWord parses one line of the block.
+func (l *LlamaCPP) unmarshalWord(d *caddyfile.Dispenser) error {
+	switch word := d.Val(); word {
+	case "n_ctx":
+		return unmarshalInt(d, &l.NCtx)
+	case "n_batch":
+		return unmarshalInt(d, &l.NBatch)
+	case "n_threads":
+		return unmarshalInt(d, &l.NThreads)
+	case "n_gpu_layers":
+		return unmarshalString(d, &l.NGPULayers)
+	case "n_parallel":
+		return unmarshalInt(d, &l.NParallel)
+	case "max_queue":
+		l.MaxQueue = new(int)
+		return unmarshalInt(d, l.MaxQueue)
+	case "mmproj":
+		return unmarshalString(d, &l.MMProj)
+	case "f16_kv":
+		l.F16KV = new(bool)
+		return unmarshalBool(d, l.F16KV)
+	case "cache_type_k":
+		return unmarshalString(d, &l.CacheTypeK)
+	case "cache_type_v":
+		return unmarshalString(d, &l.CacheTypeV)
+	case "cache_ram":
+		return unmarshalSize(d, &l.CacheRAM)
+	case "embeddings":
+		l.Embeddings = "mean"
+		if d.NextArg() {
+			l.Embeddings = d.Val()
+		}
+		if d.NextArg() {
+			return d.ArgErr()
+		}
+		return nil
+	case "use_mlock":
+		return unmarshalBool(d, &l.UseMlock)
+	case "use_mmap":
+		l.UseMmap = new(bool)
+		return unmarshalBool(d, l.UseMmap)
+	case "preload":
+		return unmarshalBool(d, &l.Preload)
+	case "keep_alive":
+		return unmarshalDuration(d, &l.KeepAlive)
+	case "llama_server":
+		return unmarshalString(d, &l.LlamaServer)
+	case "args":
+		args := d.RemainingArgs()
+		if len(args) == 0 {
+			return d.ArgErr()
+		}
+		l.Args = append(l.Args, args...)
+		return nil
+	default:
+		return d.Errf("unrecognized word %s in provider llamacpp; there are: n_ctx, n_batch, n_threads, n_gpu_layers, n_parallel, max_queue, mmproj, f16_kv, cache_type_k, cache_type_v, cache_ram, embeddings, use_mlock, use_mmap, preload, keep_alive, llama_server, args", word)
+	}
+}
+
+func unmarshalSize(d *caddyfile.Dispenser, to *int64) error {
+	word := d.Val()
+	var arg string
+	if !d.AllArgs(&arg) {
+		return d.ArgErr()
+	}
+	size, err := humanize.ParseBytes(arg)
+	if err != nil {
+		return d.Errf("%s: %q is not a size such as 512MiB", word, arg)
+	}
+	*to = int64(size)
+	return nil
+}
+
+// Interface guards
+var _ caddyfile.Unmarshaler = (*LlamaCPP)(nil)

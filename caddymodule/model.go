@@ -1,0 +1,118 @@
+package caddymodule
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/route"
+)
+
+// Model is something clients may ask for.
+type Model struct {
+	// Other names for it. A name may end in `*` to stand for all names that begin so.
+	Aliases []string `json:"aliases,omitempty"`
+
+	// Who answers, in order of preference.
+	Targets []*Target `json:"targets,omitempty"`
+
+	// How a target is chosen, where it differs from the handler's.
+	LoadBalancing *LoadBalancing `json:"load_balancing,omitempty"`
+}
+
+// Target is one model at one provider.
+type Target struct {
+	// The provider's name.
+	Provider string `json:"provider,omitempty"`
+
+	// What the provider calls the model. Default: the name the client asked for; a local provider has but one model.
+	Model string `json:"model,omitempty"`
+
+	// How long it may take to its first token. Default: the handler's.
+	FirstTokenTimeout caddy.Duration `json:"first_token_timeout,omitempty"`
+
+	// How long one attempt at it may take. Default: no bound but the handler's timeout.
+	Timeout caddy.Duration `json:"timeout,omitempty"`
+}
+
+func (t *Target) target(h *Handler) *route.Target {
+	return &route.Target{
+		Name:              t.Provider,
+		Provider:          h.providers[t.Provider],
+		Model:             t.Model,
+		FirstTokenTimeout: time.Duration(cmp.Or(t.FirstTokenTimeout, h.FirstTokenTimeout)),
+		StreamIdleTimeout: time.Duration(h.StreamIdleTimeout),
+		Timeout:           time.Duration(t.Timeout),
+	}
+}
+
+// LoadBalancing says how a target is chosen and how often the next one is tried.
+type LoadBalancing struct {
+	// The policy. Default: `first`, the order in the configuration.
+	SelectionPolicyRaw json.RawMessage `json:"selection_policy,omitempty" caddy:"namespace=llm.selection_policies inline_key=policy"`
+
+	// How many attempts may follow the first. Default: one for each further target.
+	Retries *int `json:"retries,omitempty"`
+
+	// How long after a request's arrival a new attempt may begin. Default: no bound.
+	TryDuration caddy.Duration `json:"try_duration,omitempty"`
+
+	// The pause before a target is asked again. Default: 250ms. Another target is asked at once.
+	TryInterval caddy.Duration `json:"try_interval,omitempty"`
+
+	policy route.Policy
+}
+
+// provision loads the policy. A nil LoadBalancing has none.
+func (lb *LoadBalancing) provision(ctx caddy.Context) error {
+	if lb == nil || lb.SelectionPolicyRaw == nil {
+		return nil
+	}
+	guest, err := ctx.LoadModule(lb, "SelectionPolicyRaw")
+	if err != nil {
+		return fmt.Errorf("loading selection policy: %w", err)
+	}
+	policy, ok := guest.(route.Policy)
+	if !ok {
+		return fmt.Errorf("selection policy: module %T is not a policy", guest)
+	}
+	lb.policy = policy
+	return nil
+}
+
+// over returns lb with what it leaves out taken from base. Both may be nil.
+func (lb *LoadBalancing) over(base *LoadBalancing) *LoadBalancing {
+	var merged LoadBalancing
+	for _, from := range []*LoadBalancing{base, lb} {
+		if from == nil {
+			continue
+		}
+		if from.policy != nil {
+			merged.policy = from.policy
+		}
+		if from.Retries != nil {
+			merged.Retries = from.Retries
+		}
+		merged.TryDuration = cmp.Or(from.TryDuration, merged.TryDuration)
+		merged.TryInterval = cmp.Or(from.TryInterval, merged.TryInterval)
+	}
+	return &merged
+}
+
+const defaultTryInterval = 250 * time.Millisecond
+
+func (lb *LoadBalancing) router() *route.Router {
+	retries := -1
+	if lb.Retries != nil {
+		retries = *lb.Retries
+	}
+	return &route.Router{
+		Policy:      lb.policy,
+		Retries:     retries,
+		TryDuration: time.Duration(lb.TryDuration),
+		TryInterval: cmp.Or(time.Duration(lb.TryInterval), defaultTryInterval),
+	}
+}

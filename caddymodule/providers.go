@@ -1,0 +1,250 @@
+package caddymodule
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"iter"
+	"net/http"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
+	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/echo"
+	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/openai"
+)
+
+func init() {
+	caddy.RegisterModule(OpenAI{})
+	caddy.RegisterModule(HuggingFace{})
+	caddy.RegisterModule(OpenRouter{})
+	caddy.RegisterModule(Echo{})
+}
+
+// OpenAI is a remote provider that speaks OpenAI's API.
+type OpenAI struct {
+	// The URL that `/chat/completions` and the like are appended to. Default: https://api.openai.com/v1. Without an API
+	// key the default is disabled; another URL may do without.
+	BaseURL string `json:"base_url,omitempty"`
+
+	// The API key, sent as a bearer token. Write it as a placeholder, such as `{env.OPENAI_API_KEY}`, so that it stays
+	// out of the configuration. If the placeholder is empty, the provider is disabled.
+	APIKey string `json:"api_key,omitempty"`
+
+	// Further headers to send. Values may hold placeholders.
+	Headers http.Header `json:"headers,omitempty"`
+
+	// How to connect, as for `reverse_proxy`. Default: HTTP with a bound on connecting only.
+	TransportRaw json.RawMessage `json:"transport,omitempty" caddy:"namespace=http.reverse_proxy.transport inline_key=protocol"`
+
+	client   *openai.Client
+	disabled string
+}
+
+const openAIBaseURL = "https://api.openai.com/v1"
+
+// CaddyModule returns the Caddy module information.
+func (OpenAI) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "llm.providers.openai",
+		New: func() caddy.Module { return new(OpenAI) },
+	}
+}
+
+// Provision implements caddy.Provisioner.
+func (p *OpenAI) Provision(ctx caddy.Context) error {
+	return p.provision(ctx, openAIBaseURL)
+}
+
+// provision prepares the client. The default base URL is a service that wants a key.
+func (p *OpenAI) provision(ctx caddy.Context, defaultURL string) error {
+	repl := caddy.NewReplacer()
+	key := repl.ReplaceAll(p.APIKey, "")
+	baseURL := repl.ReplaceAll(p.BaseURL, "")
+	switch {
+	case p.APIKey != "" && strings.TrimSpace(key) == "":
+		p.disabled = "api_key " + placeholderOnly(p.APIKey) + " is empty"
+	case p.BaseURL != "" && baseURL == "":
+		p.disabled = "base_url " + placeholderOnly(p.BaseURL) + " is empty"
+	case p.BaseURL == "" && p.APIKey == "":
+		p.disabled = "api_key is not set"
+	}
+	if baseURL == "" {
+		baseURL = defaultURL
+	}
+	header := make(http.Header, len(p.Headers))
+	for field, values := range p.Headers {
+		for _, value := range values {
+			header.Add(field, repl.ReplaceAll(value, ""))
+		}
+	}
+	var transport http.RoundTripper
+	if p.TransportRaw != nil {
+		guest, err := ctx.LoadModule(p, "TransportRaw")
+		if err != nil {
+			return fmt.Errorf("loading transport: %w", err)
+		}
+		rt, ok := guest.(http.RoundTripper)
+		if !ok {
+			return fmt.Errorf("transport: module %T is not a transport", guest)
+		}
+		transport = guestTransport{rt}
+	}
+	var err error
+	p.client, err = openai.NewClient(baseURL, strings.TrimSpace(key), header, transport)
+	return err
+}
+
+// placeholderOnly returns s if it is a placeholder, and nothing that could be a secret otherwise.
+func placeholderOnly(s string) string {
+	if strings.HasPrefix(s, "{") && strings.HasSuffix(s, "}") {
+		return s
+	}
+	return ""
+}
+
+// guestTransport gives a guest a request of its own: reverse_proxy's transports may change what they get.
+type guestTransport struct{ http.RoundTripper }
+
+func (t guestTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	return t.RoundTripper.RoundTrip(r.Clone(r.Context()))
+}
+
+// Generate implements llmgateway.Provider.
+func (p *OpenAI) Generate(ctx context.Context, req *llmgateway.Request) iter.Seq2[llmgateway.Event, error] {
+	return p.client.Generate(ctx, req)
+}
+
+// Status implements llmgateway.Reporter.
+func (p *OpenAI) Status() llmgateway.Status {
+	if p.disabled != "" {
+		return llmgateway.Status{State: llmgateway.StateDisabled, Detail: p.disabled}
+	}
+	return llmgateway.Status{State: llmgateway.StateReady}
+}
+
+// UnmarshalCaddyfile sets up the provider from Caddyfile tokens:
+//
+//	openai [<base_url>] {
+//		base_url  <url>
+//		api_key   <placeholder>
+//		header    <field> <value>
+//		transport <name> {
+//			...
+//		}
+//	}
+func (p *OpenAI) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // consume the provider's type
+	if d.NextArg() {
+		p.BaseURL = d.Val()
+	}
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	for d.NextBlock(d.Nesting()) {
+		var err error
+		switch word := d.Val(); word {
+		case "base_url":
+			err = unmarshalString(d, &p.BaseURL)
+		case "api_key":
+			err = unmarshalString(d, &p.APIKey)
+		case "header":
+			var field, value string
+			if !d.AllArgs(&field, &value) {
+				return d.ArgErr()
+			}
+			if p.Headers == nil {
+				p.Headers = http.Header{}
+			}
+			p.Headers.Add(field, value)
+		case "transport":
+			err = unmarshalGuest(d, "http.reverse_proxy.transport", "protocol", &p.TransportRaw)
+		default:
+			return d.Errf("unrecognized word %s in a provider; there are: base_url, api_key, header, transport", word)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// HuggingFace is Hugging Face's router of inference providers. It is an `openai` provider with another default URL.
+type HuggingFace struct{ OpenAI }
+
+// CaddyModule returns the Caddy module information.
+func (HuggingFace) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "llm.providers.huggingface",
+		New: func() caddy.Module { return new(HuggingFace) },
+	}
+}
+
+// Provision implements caddy.Provisioner.
+func (p *HuggingFace) Provision(ctx caddy.Context) error {
+	return p.provision(ctx, "https://router.huggingface.co/v1")
+}
+
+// OpenRouter is OpenRouter's API. It is an `openai` provider with another default URL.
+type OpenRouter struct{ OpenAI }
+
+// CaddyModule returns the Caddy module information.
+func (OpenRouter) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "llm.providers.openrouter",
+		New: func() caddy.Module { return new(OpenRouter) },
+	}
+}
+
+// Provision implements caddy.Provisioner.
+func (p *OpenRouter) Provision(ctx caddy.Context) error {
+	return p.provision(ctx, "https://openrouter.ai/api/v1")
+}
+
+// Echo answers with what it was asked. It is for trying a configuration without a model.
+type Echo struct{ echo.Provider }
+
+// CaddyModule returns the Caddy module information.
+func (Echo) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "llm.providers.echo",
+		New: func() caddy.Module { return new(Echo) },
+	}
+}
+
+// UnmarshalCaddyfile implements caddyfile.Unmarshaler. It takes no options.
+func (*Echo) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // consume the provider's type
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	return nil
+}
+
+// unmarshalGuest parses the module that the next argument names into raw.
+func unmarshalGuest(d *caddyfile.Dispenser, namespace, inlineKey string, raw *json.RawMessage) error {
+	if !d.NextArg() {
+		return d.ArgErr()
+	}
+	if *raw != nil {
+		return d.Errf("%s is already set", namespace)
+	}
+	name := d.Val()
+	guest, err := caddyfile.UnmarshalModule(d, namespace+"."+name)
+	if err != nil {
+		return err
+	}
+	*raw = caddyconfig.JSONModuleObject(guest, inlineKey, name, nil)
+	return nil
+}
+
+// Interface guards
+var (
+	_ llmgateway.Provider   = (*OpenAI)(nil)
+	_ llmgateway.Reporter   = (*OpenAI)(nil)
+	_ llmgateway.Provider   = (*Echo)(nil)
+	_ caddyfile.Unmarshaler = (*OpenAI)(nil)
+)

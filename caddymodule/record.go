@@ -1,0 +1,164 @@
+package caddymodule
+
+import (
+	"iter"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+
+	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
+)
+
+// record is what is known of one request, for headers, placeholders and logs. One goroutine uses it.
+type record struct {
+	h       *Handler
+	w       http.ResponseWriter
+	began   time.Time
+	request *llmgateway.Request
+	trace   llmgateway.Trace
+
+	answer     llmgateway.Attempt // the attempt that answered
+	failed     int                // attempts that did not
+	firstToken time.Duration
+	duration   time.Duration
+	finish     string
+	usage      *llmgateway.Usage
+}
+
+// newRecord starts a record and offers its facts as placeholders.
+func newRecord(h *Handler, w http.ResponseWriter, r *http.Request) *record {
+	rec := &record{h: h, w: w, began: time.Now()}
+	rec.trace = llmgateway.Trace{Tried: rec.tried, Answering: rec.answering}
+	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
+		repl.Map(rec.placeholder)
+	}
+	return rec
+}
+
+// tried logs a failed attempt.
+func (rec *record) tried(a llmgateway.Attempt) {
+	rec.failed++
+	e := llmgateway.AsError(a.Err)
+	fields := func() []zap.Field {
+		return []zap.Field{
+			zap.String("provider", a.Provider), zap.String("upstream_model", a.Model), zap.Int("attempt", a.Number),
+			zap.Duration("duration", a.Duration), zap.String("reason", string(e.Kind)), zap.Error(a.Err),
+		}
+	}
+	switch e.Kind {
+	case llmgateway.Canceled, llmgateway.InvalidRequest:
+		if c := rec.h.logger.Check(zap.DebugLevel, "target did not answer"); c != nil {
+			c.Write(fields()...)
+		}
+	case llmgateway.Denied:
+		rec.h.logger.Error("provider refuses our credentials", fields()...)
+	default:
+		rec.h.logger.Warn("target did not answer", fields()...)
+	}
+}
+
+// answering says who answers, while the header can still be written.
+func (rec *record) answering(a llmgateway.Attempt) {
+	rec.answer = a
+	rec.firstToken = time.Since(rec.began)
+	header := rec.w.Header()
+	header["X-Llm-Provider"] = []string{a.Provider}
+	header["X-Llm-Model"] = []string{headerValue(a.Model)}
+	rec.setAttempts()
+}
+
+func (rec *record) setAttempts() {
+	attempts := rec.failed
+	if rec.answer.Number > 0 {
+		attempts = rec.answer.Number
+	}
+	if attempts == 0 {
+		return
+	}
+	rec.w.Header()["X-Llm-Attempts"] = []string{strconv.Itoa(attempts)}
+}
+
+// headerValue drops what must not stand in a header; a model's name may come from the client.
+func headerValue(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return -1
+		}
+		return r
+	}, s)
+}
+
+// observe passes events on and keeps what they tell.
+func (rec *record) observe(events iter.Seq2[llmgateway.Event, error]) iter.Seq2[llmgateway.Event, error] {
+	return func(yield func(llmgateway.Event, error) bool) {
+		for event, err := range events {
+			if event.FinishReason != "" {
+				rec.finish = event.FinishReason
+			}
+			if event.Usage != nil {
+				rec.usage = event.Usage
+			}
+			if !yield(event, err) {
+				return
+			}
+		}
+	}
+}
+
+func (rec *record) end() { rec.duration = time.Since(rec.began) }
+
+func (rec *record) fields(err error) []zap.Field {
+	return []zap.Field{
+		zap.String("model", rec.model()), zap.String("provider", rec.answer.Provider), zap.String("upstream_model", rec.answer.Model),
+		zap.Duration("duration", rec.duration), zap.String("reason", string(llmgateway.AsError(err).Kind)), zap.Error(err),
+	}
+}
+
+// model returns the configured name of the model, or _other: what clients write is without bounds.
+func (rec *record) model() string {
+	if rec.request != nil {
+		if name := rec.h.table.Resolve(rec.request); name != "" {
+			return name
+		}
+	}
+	return "_other"
+}
+
+// placeholder implements caddy.ReplacerFunc.
+func (rec *record) placeholder(key string) (any, bool) {
+	key, ok := strings.CutPrefix(key, "http.llm.")
+	if !ok {
+		return nil, false
+	}
+	usage := rec.usage
+	if usage == nil {
+		usage = new(llmgateway.Usage)
+	}
+	switch key {
+	case "model":
+		return rec.model(), true
+	case "provider":
+		return rec.answer.Provider, true
+	case "upstream_model":
+		return rec.answer.Model, true
+	case "retries":
+		return rec.failed, true
+	case "finish_reason":
+		return rec.finish, true
+	case "usage.prompt_tokens":
+		return usage.PromptTokens, true
+	case "usage.completion_tokens":
+		return usage.CompletionTokens, true
+	case "usage.total_tokens":
+		return usage.TotalTokens, true
+	case "first_token_ms":
+		return rec.firstToken.Milliseconds(), true
+	case "duration_ms":
+		return rec.duration.Milliseconds(), true
+	}
+	return nil, false
+}

@@ -1,0 +1,163 @@
+package caddymodule
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
+	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/openai"
+)
+
+// ServeHTTP implements caddyhttp.MiddlewareHandler. It writes errors itself, as OpenAI error objects.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	path, versioned := endpoint(r.URL.Path)
+	switch path {
+	case "/chat/completions":
+		return h.generate(w, r, llmgateway.Chat)
+	case "/completions":
+		return h.generate(w, r, llmgateway.Completion)
+	case "/embeddings":
+		return h.generate(w, r, llmgateway.Embeddings)
+	case "/models":
+		return h.get(w, r, h.listing.models)
+	case "/model/info":
+		return h.get(w, r, h.listing.info)
+	}
+	if id, ok := strings.CutPrefix(path, "/models/"); ok {
+		return h.get(w, r, func() (any, error) { return h.listing.model(id) })
+	}
+	if versioned {
+		openai.WriteError(w, &llmgateway.Error{
+			Kind: llmgateway.InvalidRequest, Status: http.StatusNotFound,
+			Message: "there is no such endpoint; there are: POST /v1/chat/completions, POST /v1/completions, POST /v1/embeddings, GET /v1/models, GET /v1/model/info",
+		})
+		return nil
+	}
+	return next.ServeHTTP(w, r)
+}
+
+// endpoint returns the path without the version, trailing and double slashes, and whether it had the version. Some
+// clients append their path to a base URL that already ends in a slash.
+func endpoint(path string) (rest string, versioned bool) {
+	for strings.Contains(path, "//") {
+		path = strings.ReplaceAll(path, "//", "/")
+	}
+	path = strings.TrimSuffix(path, "/")
+	if rest, ok := strings.CutPrefix(path, "/v1/"); ok {
+		return path[len(path)-len(rest)-1:], true
+	}
+	return path, false
+}
+
+// get answers a request for something that is known from the configuration.
+func (h *Handler) get(w http.ResponseWriter, r *http.Request, object func() (any, error)) error {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		wrongMethod(w, "GET, HEAD")
+		return nil
+	}
+	o, err := object()
+	if err != nil {
+		openai.WriteError(w, err)
+		return nil
+	}
+	return writeJSON(w, http.StatusOK, o)
+}
+
+func wrongMethod(w http.ResponseWriter, allowed string) {
+	w.Header().Set("Allow", allowed)
+	openai.WriteError(w, &llmgateway.Error{
+		Kind: llmgateway.InvalidRequest, Status: http.StatusMethodNotAllowed,
+		Message: "this endpoint takes only " + allowed,
+	})
+}
+
+// maxBody is the most that is read of a request when no request_body limit is set.
+const maxBody = 1 << 30
+
+// generate answers a request for tokens.
+func (h *Handler) generate(w http.ResponseWriter, r *http.Request, op llmgateway.Operation) error {
+	if r.Method != http.MethodPost {
+		wrongMethod(w, "POST")
+		return nil
+	}
+	rec := newRecord(h, w, r)
+	req, err := h.read(r, op)
+	if err == nil {
+		defer req.Body.Release()
+		rec.request = req
+		ctx := llmgateway.WithTrace(r.Context(), &rec.trace)
+		err = openai.Write(w, req, rec.observe(h.table.Generate(ctx, req)))
+	}
+	rec.end()
+	if err == nil {
+		return nil
+	}
+	if broken, ok := errors.AsType[*openai.BrokenError](err); ok {
+		if llmgateway.AsError(broken.Err).Kind != llmgateway.Canceled {
+			h.logger.Warn("answer broke off", rec.fields(broken.Err)...)
+		}
+		return nil
+	}
+	if c := h.logger.Check(zap.DebugLevel, "request failed"); c != nil {
+		c.Write(rec.fields(err)...)
+	}
+	rec.setAttempts()
+	openai.WriteError(w, err)
+	return nil
+}
+
+// read reads the request. The body's reference is the caller's.
+func (h *Handler) read(r *http.Request, op llmgateway.Operation) (*llmgateway.Request, error) {
+	if encoding := r.Header.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
+		return nil, &llmgateway.Error{
+			Kind: llmgateway.InvalidRequest, Status: http.StatusUnsupportedMediaType,
+			Message: "compressed request bodies are not supported; send the JSON as it is",
+		}
+	}
+	body, err := llmgateway.ReadBody(r.Body, r.ContentLength, maxBody)
+	if err != nil {
+		return nil, readError(err)
+	}
+	req, err := openai.Read(op, body)
+	if err != nil {
+		body.Release()
+		return nil, err
+	}
+	if name := r.Header.Get("X-Llm-Provider"); name != "" {
+		if req.Provider != "" && req.Provider != name {
+			body.Release()
+			return nil, &llmgateway.Error{
+				Kind: llmgateway.InvalidRequest, Param: "provider",
+				Message: "the header X-LLM-Provider and the member \"provider\" name different providers; name one",
+			}
+		}
+		req.Provider = name
+	}
+	return req, nil
+}
+
+// readError classes a failure to read the request.
+func readError(err error) error {
+	status := 0
+	if he, ok := errors.AsType[caddyhttp.HandlerError](err); ok { // request_body's limit, and its timeouts
+		status = he.StatusCode
+	}
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok || errors.Is(err, llmgateway.ErrBodyTooLarge) {
+		status = http.StatusRequestEntityTooLarge
+	}
+	switch {
+	case status == http.StatusRequestEntityTooLarge:
+		return &llmgateway.Error{
+			Kind: llmgateway.InvalidRequest, Status: status, Code: "request_too_large", Err: err,
+			Message: "the request body is larger than this gateway accepts; send fewer or smaller images",
+		}
+	case status >= 400 && status < 500:
+		return &llmgateway.Error{Kind: llmgateway.InvalidRequest, Status: status, Message: "the request body could not be read", Err: err}
+	default:
+		return &llmgateway.Error{Kind: llmgateway.Canceled, Message: "the client closed the request", Err: err}
+	}
+}
