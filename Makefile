@@ -1,0 +1,96 @@
+# Everything a checkout can do. Each target first makes what it needs and is missing: a Go toolchain, llama-server and Debian
+# packages are fetched once, kept outside the repository, and said aloud.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+GO := scripts/go.sh
+# A llama-server for the commands that follow in the same recipe line.
+WITH_LLAMA_SERVER := LLAMA_SERVER="$$(scripts/llama-server.sh)" && export LLAMA_SERVER &&
+
+CADDYFILE ?= Caddyfile
+FUZZTIME ?= 30s
+# Passed on by run, test and bench, as in: make test ARGS='-run Splice ./llmgateway/openai'
+ARGS ?=
+
+SOURCES := $(shell find llmgateway caddymodule -type f ! -name '*_test.go' ! -path '*/testdata/*')
+
+##@ Use
+
+.PHONY: run
+run: bin/caddy ## build what is missing, then run Caddy with the Caddyfile
+	@$(WITH_LLAMA_SERVER) exec bin/caddy run --config $(CADDYFILE) $(ARGS)
+
+.PHONY: build
+build: bin/caddy ## build bin/caddy through xcaddy, as xcaddy.json says
+
+bin/caddy: xcaddy.json go.mod go.sum plugin.go $(SOURCES)
+	$(GO) run ./caddymodule/cmd/build -o $@
+
+.PHONY: llama-server
+llama-server: ## find or build llama-server and print its path
+	@scripts/llama-server.sh
+
+##@ Develop
+
+.PHONY: test
+test: check $(if $(wildcard test/node/package.json),test/node/node_modules) ## run every check and every test
+	$(WITH_LLAMA_SERVER) $(GO) test -race -vet=off $(or $(ARGS),./...)
+
+.PHONY: check
+check: bin/caddy ## run what is quick: formats, go.mod, go vet, the Caddyfile
+	scripts/need.sh g++
+	@files="$$("$$($(GO) env GOROOT)/bin/gofmt" -l .)"; [ -z "$$files" ] || { echo "please run make format:" $$files >&2; exit 1; }
+	$(GO) mod tidy -diff
+	$(GO) vet -race ./...
+	bin/caddy fmt --diff Caddyfile
+	bin/caddy validate --config Caddyfile
+
+.PHONY: lint
+lint: bin/golangci-lint ## run golangci-lint and shellcheck
+	bin/golangci-lint run
+	scripts/need.sh shellcheck
+	shellcheck scripts/*.sh .ci/run
+
+.PHONY: format
+format: bin/golangci-lint bin/caddy ## format the Go sources and the Caddyfile
+	bin/golangci-lint fmt
+	bin/caddy fmt --overwrite Caddyfile
+
+# A module of its own, so that the linter's requirements are none of the product's.
+bin/golangci-lint: tools/go.mod tools/go.sum
+	cd tools && ../$(GO) build -trimpath -ldflags '-s -w' -o ../$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+test/node/node_modules: test/node/package-lock.json
+	scripts/need.sh node npm
+	npm ci --prefix test/node --no-audit --no-fund
+	@touch $@
+
+.PHONY: bench
+bench: bin/caddy ## measure; ARGS go to the benchmark
+	$(WITH_LLAMA_SERVER) $(GO) run ./bench $(ARGS)
+
+.PHONY: fuzz
+fuzz: ## run every fuzz test for FUZZTIME (30s)
+	scripts/fuzz.sh $(FUZZTIME)
+
+SOAKING = $(addprefix ./,$(sort $(dir $(shell grep -rl --include='*_test.go' LLMGATEWAY_SOAK llmgateway caddymodule))))
+
+.PHONY: soak
+soak: ## run the long form of the tests that have one
+	scripts/need.sh g++
+	$(WITH_LLAMA_SERVER) LLMGATEWAY_SOAK=1 $(GO) test -race -count=1 -timeout 2h -v $(or $(ARGS),$(SOAKING))
+
+.PHONY: generate
+generate: ## write generated files again
+	$(GO) generate ./...
+
+.PHONY: clean
+clean: ## remove what was built in the checkout
+	rm -rf bin test/node/node_modules
+
+.PHONY: help
+help: ## print this
+	@awk -F ':.*## ' '/^##@/ {print "\n" substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
