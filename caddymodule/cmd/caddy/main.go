@@ -4,9 +4,10 @@
 package main
 
 import (
+	_ "github.com/mholt/caddy-ratelimit"
+
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
-	_ "github.com/mholt/caddy-ratelimit"
 
 	_ "github.com/bytebot-llmgateway/bytebot-llmgateway"
 )
