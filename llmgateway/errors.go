@@ -32,7 +32,7 @@ const (
 	Canceled Kind = "canceled"
 )
 
-// Error is a failed generation. Its cause is for logs; only Message and Body are for clients.
+// Error is a failed generation. Its cause is for logs only; the rest may be told to clients.
 type Error struct {
 	Kind Kind
 
@@ -50,9 +50,6 @@ type Error struct {
 
 	// Code is OpenAI's machine-readable code, if one fits better than the Kind's own.
 	Code string
-
-	// Body is a provider's own OpenAI error object, to be passed on as it is, or nil.
-	Body []byte
 
 	// Err is the cause.
 	Err error

@@ -48,11 +48,8 @@ func Status(err *llmgateway.Error) int {
 	return http.StatusBadGateway
 }
 
-// ErrorBody returns the error object for err: the provider's own if there is one to pass on, else one in OpenAI's shape.
+// ErrorBody returns the error object for err.
 func ErrorBody(err *llmgateway.Error) []byte {
-	if err.Body != nil {
-		return err.Body
-	}
 	k := kinds[err.Kind]
 	type object struct {
 		Message string  `json:"message"`
@@ -82,7 +79,6 @@ func (c *Client) statusError(resp *http.Response, text []byte) *llmgateway.Error
 		Status:     resp.StatusCode,
 		RetryAfter: retryAfter(resp.Header, time.Now()),
 		Message:    "HTTP " + strconv.Itoa(resp.StatusCode),
-		Code:       "",
 	}
 	object := gjson.GetBytes(text, "error")
 	message := object.Get("message").String()
@@ -103,8 +99,12 @@ func (c *Client) statusError(resp *http.Response, text []byte) *llmgateway.Error
 		if message != "" {
 			e.Message = c.redact(message)
 		}
-		if object.IsObject() && json.Valid(text) {
-			e.Body = []byte(c.redact(string(text)))
+		if param := object.Get("param"); param.Type == gjson.String {
+			e.Param = c.redact(param.Str)
+		}
+		// llama-server's code is the status.
+		if code := object.Get("code"); code.Type == gjson.String && e.Kind == llmgateway.InvalidRequest {
+			e.Code = c.redact(code.Str)
 		}
 	}
 	if message == "" {

@@ -246,7 +246,7 @@ func summary(failures []failure) *llmgateway.Error {
 	}
 	all.Message = strings.Join(reasons, "; ")
 	if len(failures) == 1 {
-		all.Param, all.Code, all.Body = failures[0].err.Param, failures[0].err.Code, failures[0].err.Body
+		all.Param, all.Code = failures[0].err.Param, failures[0].err.Code
 	} else {
 		all.Message = "every target failed: " + all.Message
 	}
