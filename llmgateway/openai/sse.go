@@ -14,10 +14,7 @@ const (
 	maxEvent = 64 << 20
 )
 
-var eventBuffers = sync.Pool{New: func() any {
-	buf := make([]byte, eventBuffer)
-	return &buf
-}}
+var eventBuffers = sync.Pool{New: func() any { return new([eventBuffer]byte) }}
 
 // eventReader reads the data of server-sent events, for lines that end in LF or CRLF.
 //
@@ -32,13 +29,13 @@ type eventReader struct {
 }
 
 func newEventReader(r io.Reader) *eventReader {
-	return &eventReader{r: r, buf: *eventBuffers.Get().(*[]byte)}
+	return &eventReader{r: r, buf: eventBuffers.Get().(*[eventBuffer]byte)[:]}
 }
 
 // free gives the buffer back. Data returned by next is not valid any more.
 func (e *eventReader) free() {
 	if len(e.buf) == eventBuffer {
-		eventBuffers.Put(&e.buf)
+		eventBuffers.Put((*[eventBuffer]byte)(e.buf))
 	}
 	e.buf = nil
 }
