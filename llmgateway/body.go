@@ -15,7 +15,8 @@ type Body struct {
 	// Bytes is the content. Nobody writes to it.
 	Bytes []byte
 
-	refs atomic.Int32
+	refs   atomic.Int32
+	pooled bool
 }
 
 // NewBody returns a Body over b, which stays the caller's.
@@ -28,14 +29,13 @@ func NewBody(b []byte) *Body {
 // Retain keeps the bytes valid until a matching Release.
 func (b *Body) Retain() { b.refs.Add(1) }
 
-// Release gives up one reference. With the last one the bytes go back to the pool they came from.
+// Release gives up one reference. With the last one the bytes go back to the pool if they came from it.
 func (b *Body) Release() {
 	if b.refs.Add(-1) != 0 {
 		return
 	}
-	if class := classOf(cap(b.Bytes)); class >= 0 && cap(b.Bytes) == 1<<(class+minClassBits) {
-		buf := b.Bytes[:0]
-		pools[class].Put(&buf)
+	if b.pooled {
+		recycle(b.Bytes)
 	}
 	b.Bytes = nil
 }
@@ -69,6 +69,14 @@ func grab(size int) []byte {
 	return make([]byte, 0, 1<<(class+minClassBits))
 }
 
+// recycle takes a buffer that grab made.
+func recycle(buf []byte) {
+	if class := classOf(cap(buf)); class >= 0 {
+		buf = buf[:0]
+		pools[class].Put(&buf)
+	}
+}
+
 // ErrBodyTooLarge means that a body had more bytes than the limit given to [ReadBody].
 var ErrBodyTooLarge = errors.New("body too large")
 
@@ -86,7 +94,7 @@ func ReadBody(r io.Reader, length, limit int64) (*Body, error) {
 		// One byte more than announced, so that the read that fills the buffer is not followed by another buffer's.
 		want = length + 1
 	}
-	b := &Body{Bytes: grab(int(min(want, maxUpfront)))}
+	b := &Body{Bytes: grab(int(min(want, maxUpfront))), pooled: true}
 	b.refs.Store(1)
 	for {
 		n, err := r.Read(b.Bytes[len(b.Bytes):cap(b.Bytes)])
@@ -114,8 +122,6 @@ const minRead = 4 << 10
 func (b *Body) grow(want int) {
 	next := grab(max(min(want, 8*cap(b.Bytes)), 2*cap(b.Bytes)))
 	next = append(next, b.Bytes...)
-	old := &Body{Bytes: b.Bytes}
-	old.refs.Store(1)
-	old.Release()
+	recycle(b.Bytes)
 	b.Bytes = next
 }
