@@ -36,6 +36,12 @@ if [ "$(id -u)" != 0 ]; then
 fi
 
 echo "need.sh: installing ${missing[*]} (${root[*]:+${root[*]} }apt-get install)" >&2
-apt=("${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0)
-"${apt[@]}" update >&2
-"${apt[@]}" install -y --no-install-recommends ca-certificates "${missing[@]}" >&2
+apt=("${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -y -o DPkg::Lock::Timeout=300)
+for action in update "install --no-install-recommends ca-certificates ${missing[*]}"; do
+	# shellcheck disable=SC2086 # the words are arguments
+	if ! output=$("${apt[@]}" $action 2>&1); then
+		printf '%s\n' "$output" >&2
+		echo "need.sh: apt-get $action failed, see above" >&2
+		exit 1
+	fi
+done
