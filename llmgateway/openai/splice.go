@@ -1,6 +1,7 @@
 package openai
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"io"
@@ -23,7 +24,7 @@ func splice(r *llmgateway.Request) (segments [][]byte, size int) {
 	for i, m := range r.Members {
 		switch m.Name {
 		case "model":
-			if raw := r.Raw(m); !isString(raw, r.Model) {
+			if !isString(r.Raw(m), r.Model) {
 				s.replace(m.Value, m.End, quote(r.Model))
 			}
 			if i == last && extra != "" {
@@ -32,6 +33,11 @@ func splice(r *llmgateway.Request) (segments [][]byte, size int) {
 		case "stream":
 			if r.Stream != r.ClientStream {
 				s.replace(m.Value, m.End, strconvBool(r.Stream))
+			}
+		case "stream_options":
+			// Without a stream they mean nothing; with ours, they must not keep the usage from the whole answer.
+			if r.Stream && !r.ClientStream {
+				s.replace(m.Value, m.End, []byte(includeUsage))
 			}
 		case "provider":
 			if s.body[m.Value] == '{' {
@@ -52,6 +58,8 @@ func splice(r *llmgateway.Request) (segments [][]byte, size int) {
 	return s.finish()
 }
 
+const includeUsage = `{"include_usage":true}`
+
 // extraMembers returns what is put behind the model: members that must be there and are not.
 func extraMembers(r *llmgateway.Request) string {
 	if r.Stream == r.ClientStream {
@@ -62,7 +70,7 @@ func extraMembers(r *llmgateway.Request) string {
 		extra += `,"stream":` + string(strconvBool(r.Stream))
 	}
 	if r.Stream && lastIndex(r.Members, "stream_options") < 0 {
-		extra += `,"stream_options":{"include_usage":true}`
+		extra += `,"stream_options":` + includeUsage
 	}
 	return extra
 }
@@ -101,9 +109,16 @@ func (s *splicer) finish() (segments [][]byte, size int) {
 	return s.segments, size
 }
 
-// isString reports whether raw is the JSON string s, written without escapes.
+// isString reports whether raw is a JSON string that says s.
 func isString(raw []byte, s string) bool {
-	return len(raw) == len(s)+2 && raw[0] == '"' && string(raw[1:len(raw)-1]) == s
+	if raw[0] != '"' {
+		return false
+	}
+	if bytes.IndexByte(raw, '\\') < 0 {
+		return string(raw[1:len(raw)-1]) == s
+	}
+	var decoded string
+	return json.Unmarshal(raw, &decoded) == nil && decoded == s
 }
 
 func quote(s string) []byte {
