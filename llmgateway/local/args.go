@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// args returns the flags for a server that listens on socket. What llama-server would choose by itself, and what
+// args returns the flags for a server that listens on socket and gives every request ctx tokens. What llama-server would choose by itself, and what
 // matters to the memory or to the answer, is always said, because its defaults change.
-func (c Config) args(socket string, trainedCtx int) []string {
+func (c Config) args(socket string, ctx int) []string {
 	slots := c.slots()
 	args := []string{
 		"--model", c.ModelPath,
@@ -28,11 +28,7 @@ func (c Config) args(socket string, trainedCtx int) []string {
 			args = append(args, flag, value)
 		}
 	}
-	ctx := c.NCtx
-	if ctx == 0 {
-		// llama-server would divide the model's own context among the slots.
-		ctx = trainedCtx
-	}
+	// llama-server divides the context among its slots, also the one that it takes from the model.
 	add("--ctx-size", strconv.Itoa(ctx*slots))
 	add("--batch-size", strconv.Itoa(c.NBatch))
 	add("--threads", strconv.Itoa(c.NThreads))

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -22,7 +21,7 @@ type Config struct {
 	MMProj string
 
 	// NCtx is the number of tokens that one request may hold, prompt and answer together. 0 means as many as the model
-	// was trained for. Memory grows with NCtx times NParallel.
+	// was trained for, and more than that is not given. Memory grows with NCtx times NParallel.
 	NCtx int
 	// NBatch is how many prompt tokens are processed at once. 0 means llama-server's own choice (2048).
 	NBatch int
@@ -87,12 +86,10 @@ func (c Config) Validate() error {
 	return nil
 }
 
-var shard = regexp.MustCompile(`-\d{5}-of-\d{5}$`)
-
 // Name returns what the model is called: the file's name without .gguf and without the number of its part.
 func (c Config) Name() string {
 	name := strings.TrimSuffix(filepath.Base(c.ModelPath), ".gguf")
-	name = shard.ReplaceAllString(name, "")
+	name = part.ReplaceAllString(name, "")
 	// llama-server takes a comma for the end of a name.
 	return strings.ReplaceAll(name, ",", "_")
 }

@@ -115,7 +115,10 @@ func (e *Engine) await(ctx context.Context) (*server, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.pin()
-	for !e.ready {
+	for waited := false; !e.ready; waited = true {
+		if waited && !e.running && e.failure != nil {
+			return nil, e.failure.asError(time.Until(e.retryAt))
+		}
 		if err := e.want(); err != nil {
 			return nil, err
 		}
@@ -221,18 +224,6 @@ func (e *Engine) Status() llmgateway.Status {
 	return llmgateway.Status{State: llmgateway.StateIdle}
 }
 
-// ModelInfo implements llmgateway.Modeler. Until the model file can be read, only the name is known.
-func (e *Engine) ModelInfo() llmgateway.ModelInfo {
-	found, _ := e.files.check(e.key.Config, e.timing.recheck)
-	info := found.model
-	info.Name = e.key.Name()
-	info.Vision = e.key.MMProj != ""
-	if n := e.key.NCtx; n != 0 && (info.Context == 0 || n < info.Context) {
-		info.Context = n
-	}
-	return info
-}
-
 // Waiting returns how many requests wait for a slot.
 func (e *Engine) Waiting() int { return e.queue.length() }
 
@@ -277,7 +268,7 @@ type failure struct {
 
 func (f *failure) asError(retryAfter time.Duration) error {
 	return &llmgateway.Error{
-		Kind: llmgateway.Overloaded, Message: "the local model is not available: " + f.detail, RetryAfter: retryAfter, Err: f.err,
+		Kind: llmgateway.Overloaded, Message: "the local model is not available: " + f.detail, RetryAfter: max(retryAfter, 0), Err: f.err,
 	}
 }
 

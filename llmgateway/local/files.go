@@ -3,13 +3,15 @@ package local
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
+	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/gguf"
 )
 
 // files looks at what an engine needs before it can start, and remembers what it saw.
@@ -18,15 +20,20 @@ type files struct {
 	checked time.Time
 	seen    found
 	failure *failure
-
-	headerOf fileID // the file whose header is in model
-	model    llmgateway.ModelInfo
+	headers map[string]header
 }
 
 // found is what was seen.
 type found struct {
 	binary string
-	model  llmgateway.ModelInfo
+	model  gguf.Info
+}
+
+// header is what was read of a file.
+type header struct {
+	id   fileID
+	info gguf.Info
+	err  error
 }
 
 // check returns what is there for c, or what is wrong. It looks again if the last look is older than age.
@@ -40,27 +47,66 @@ func (f *files) check(c Config, age time.Duration) (found, *failure) {
 	return f.seen, f.failure
 }
 
+// look looks at all files. mu is held.
 func (f *files) look(c Config) (found, *failure) {
-	binary, err := FindServer(c.Binary)
+	model, err := f.header(c.ModelPath)
 	if err != nil {
-		return found{}, missing("llama-server was not found", err)
+		return found{}, missing("the model file "+unusable(c.ModelPath, err), err)
+	}
+	seen := found{model: model}
+	for _, path := range otherParts(c.ModelPath, model) {
+		if _, err := os.Stat(path); err != nil {
+			return seen, missing("the model file "+unusable(path, err), err)
+		}
 	}
 	if c.MMProj != "" {
-		if _, err := readHeader(c.MMProj); err != nil {
-			return found{}, missing("the vision projector "+unusable(c.MMProj, err), err)
+		if _, err := f.header(c.MMProj); err != nil {
+			return seen, missing("the vision projector "+unusable(c.MMProj, err), err)
 		}
 	}
-	id := identify(c.ModelPath)
-	if id == (fileID{}) || id != f.headerOf {
-		model, err := readHeader(c.ModelPath)
-		if err != nil {
-			f.headerOf = fileID{}
-			return found{}, missing("the model file "+unusable(c.ModelPath, err), err)
-		}
-		f.headerOf, f.model = id, model
+	if seen.binary, err = FindServer(c.Binary); err != nil {
+		return seen, missing("llama-server was not found", err)
 	}
-	return found{binary: binary, model: f.model}, nil
+	return seen, nil
 }
+
+// header reads the header of a file, or remembers it if the file is the same as before. mu is held.
+func (f *files) header(path string) (gguf.Info, error) {
+	id := identify(path)
+	if known, ok := f.headers[path]; ok && known.id == id && id != (fileID{}) {
+		return known.info, known.err
+	}
+	read := header{id: id}
+	file, err := gguf.Open(path)
+	if err == nil {
+		read.info = file.Info()
+	}
+	read.err = err
+	if f.headers == nil {
+		f.headers = map[string]header{}
+	}
+	f.headers[path] = read
+	return read.info, read.err
+}
+
+// otherParts returns the files that belong to a model of several.
+func otherParts(path string, model gguf.Info) []string {
+	base, isGGUF := strings.CutSuffix(path, ".gguf")
+	place := part.FindStringIndex(base)
+	if !isGGUF || place == nil {
+		return nil
+	}
+	var paths []string
+	for n := uint64(2); n <= min(model.SplitCount, maxParts); n++ {
+		paths = append(paths, fmt.Sprintf("%s-%05d-of-%05d.gguf", base[:place[0]], n, model.SplitCount))
+	}
+	return paths
+}
+
+const maxParts = 1000
+
+// part matches how the name of a model's part ends, before .gguf.
+var part = regexp.MustCompile(`-\d{5}-of-\d{5}$`)
 
 func missing(detail string, err error) *failure {
 	return &failure{detail: detail, err: err, files: true}
@@ -73,23 +119,32 @@ func unusable(path string, err error) string {
 		return name + " is missing"
 	case errors.Is(err, os.ErrPermission):
 		return name + " may not be read"
+	case errors.Is(err, gguf.ErrTruncated):
+		return name + " is incomplete; was its download interrupted?"
 	default:
 		return name + " is no usable GGUF file"
 	}
 }
 
-func readHeader(path string) (llmgateway.ModelInfo, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return llmgateway.ModelInfo{}, err
+// ModelInfo implements llmgateway.Modeler. Of a model whose file cannot be read, only the configuration is known.
+func (e *Engine) ModelInfo() llmgateway.ModelInfo {
+	seen, _ := e.files.check(e.key.Config, e.timing.recheck)
+	info := llmgateway.ModelInfo{
+		Name:    e.key.Name(),
+		Context: e.key.context(seen.model),
+		Vision:  e.key.MMProj != "",
+		Tools:   strings.Contains(seen.model.ChatTemplate, "tools"),
 	}
-	defer file.Close()
-	magic := make([]byte, 4)
-	if _, err := io.ReadFull(file, magic); err != nil {
-		return llmgateway.ModelInfo{}, fmt.Errorf("reading %s: %w", path, err)
-	}
-	if string(magic) != "GGUF" {
-		return llmgateway.ModelInfo{}, fmt.Errorf("%s does not begin like a GGUF file", path)
-	}
-	return llmgateway.ModelInfo{}, nil
+	return info
 }
+
+// context returns what one request may hold. A model is not asked for more than it was trained for.
+func (c Config) context(model gguf.Info) int {
+	trained := int(min(model.ContextLength, maxContext))
+	if c.NCtx == 0 || trained != 0 && trained < c.NCtx {
+		return trained
+	}
+	return c.NCtx
+}
+
+const maxContext = 1 << 30

@@ -81,7 +81,7 @@ var (
 	// stamped matches what --log-timestamps and --log-prefix put before a message: "0.00.123.456 I ".
 	stamped = regexp.MustCompile(`^\d+\.\d\d\.\d{3}\.\d{3} ([IWED]) `)
 	// scoped matches llama-server's own messages, such as "slot print_timing: id  0 | task 1 | ...".
-	scoped = regexp.MustCompile(`^(slot|srv|que|res) +[\w-]+: `)
+	scoped = regexp.MustCompile(`^(slot|srv|que|res) +\S+: `)
 	// crash matches the last words of ggml and of the C++ runtime, which have no stamp.
 	crash = regexp.MustCompile(`^(\S+\.(c|cc|cpp|h|hpp|m|cu|cuh):\d+: |CUDA error|ggml_\w+: |terminate called|\S+: error while loading shared libraries|error: )`)
 )

@@ -33,7 +33,7 @@ func (e *Engine) start() (*server, *failure) {
 		return nil, newFailure("there is no place for a socket", err)
 	}
 	s := &server{socket: socket, log: &serverLog{logger: e.logger}, unload: make(chan struct{})}
-	s.process, err = startProcess(found.binary, e.key.args(socket, found.model.Context), environment(os.Environ()), s.log)
+	s.process, err = startProcess(found.binary, e.key.args(socket, e.key.context(found.model)), environment(os.Environ()), s.log)
 	if err != nil {
 		sockets.release(socket)
 		return nil, newFailure("llama-server could not be started", err)

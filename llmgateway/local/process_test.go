@@ -1,0 +1,129 @@
+package local
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+func TestChildDiesWithTheGateway(t *testing.T) {
+	noLeaks(t)
+	gateway := exec.Command(os.Args[0], "--gateway", modelFile(t))
+	out, err := gateway.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := gateway.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var child int
+	var socket string
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fmt.Sscan(line, &child, &socket); err != nil {
+		t.Fatal(err)
+	}
+	if err := gateway.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = gateway.Wait()
+	eventually(t, "the child's end", func() bool { return !alive(child) })
+
+	// Nobody could remove the socket. The next gateway does.
+	if _, err := os.Stat(socket); err != nil {
+		t.Fatalf("expected a socket that was left: %v", err)
+	}
+	acquire(t, engine(t, nil))
+	if _, err := os.Stat(filepath.Dir(socket)); err == nil {
+		t.Error("the dead gateway's folder is still there")
+	}
+}
+
+// alive reports whether a process runs. A zombie, which waits for whoever inherited it, does not.
+func alive(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err == nil && !strings.Contains(string(stat), ") Z ")
+}
+
+func TestFoldersInUseAreKept(t *testing.T) {
+	base := t.TempDir()
+	other := filepath.Join(base, runDirPrefix+"other")
+	if err := os.Mkdir(other, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	lock, err := lockDir(other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	removeStale(base)
+	if _, err := os.Stat(other); err != nil {
+		t.Errorf("in use: %v", err)
+	}
+	_ = lock.Close()
+	removeStale(base)
+	if _, err := os.Stat(other); err == nil {
+		t.Error("a stale folder is kept")
+	}
+}
+
+func TestSocketPathsAreShortAndPrivate(t *testing.T) {
+	noLeaks(t)
+	long := filepath.Join(t.TempDir(), strings.Repeat("x", 80))
+	if err := os.Mkdir(long, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if got := baseDir(long, "/nowhere", "relative", "/tmp/"); got != "/tmp" {
+		t.Errorf("got %s, want /tmp", got)
+	}
+	var d runDir
+	a, err := d.reserve()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := d.reserve()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a == b || len(a) > maxSocketPath || !strings.HasSuffix(a, ".sock") {
+		t.Errorf("got %s and %s", a, b)
+	}
+	info, err := os.Stat(filepath.Dir(a))
+	if err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("the folder: got %v, %v, want mode 0700", info, err)
+	}
+	d.release(a)
+	d.release(a)
+	d.release(b)
+}
+
+// TestRemainsOfAWrapperAreKilled uses a script that does not replace itself by the server.
+func TestRemainsOfAWrapperAreKilled(t *testing.T) {
+	wrapper := filepath.Join(t.TempDir(), "llama-server")
+	script := "#!/bin/sh\n" + os.Args[0] + " \"$@\"\ntrue\n"
+	if err := os.WriteFile(wrapper, []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	e := engine(t, func(c *Config) { c.Binary = wrapper }, "--stubborn")
+	e.timing.patience = 50 * time.Millisecond
+	acquire(t, e)
+	shell := pid(e)
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", shell, shell))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var server int
+	if _, err := fmt.Sscan(string(data), &server); err != nil {
+		t.Fatal(err)
+	}
+	_ = syscall.Kill(shell, syscall.SIGKILL)
+	eventually(t, "the server's end", func() bool { return !alive(server) })
+	eventually(t, "another shell", func() bool { return pid(e) != shell && e.Status().State.Live() })
+}

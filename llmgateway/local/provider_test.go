@@ -1,0 +1,185 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
+)
+
+// generate runs a request to its end and returns what was said.
+func generate(ctx context.Context, p llmgateway.Provider, req *llmgateway.Request) (string, error) {
+	var said strings.Builder
+	for event, err := range p.Generate(ctx, req) {
+		if err != nil {
+			return said.String(), err
+		}
+		if event.Carries {
+			said.Write(event.Data)
+		}
+	}
+	return said.String(), nil
+}
+
+func TestProviderAnswersUnderTheModelsName(t *testing.T) {
+	p := &Provider{Engine: engine(t, nil)}
+	said, err := generate(t.Context(), p, request(t, ""))
+	if err != nil || !strings.Contains(said, `"content":"fake-model"`) {
+		t.Errorf("got %q, %v", said, err)
+	}
+	if got, want := p.ModelInfo(), (llmgateway.ModelInfo{Name: "fake-model", Context: 4096, Tools: true}); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+func TestProviderRefusesWhenTheQueueIsFull(t *testing.T) {
+	p := &Provider{Engine: engine(t, func(c *Config) { c.NParallel = 2 }), MaxQueue: 3}
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	for range 5 {
+		wg.Go(func() {
+			_, err := generate(ctx, p, request(t, "wait"))
+			if !errors.Is(err, context.Canceled) {
+				t.Errorf("got %v, want canceled", err)
+			}
+		})
+	}
+	eventually(t, "a full queue", func() bool { return p.Engine.Waiting() == 3 })
+	_, err := generate(t.Context(), p, request(t, ""))
+	wantOverloaded(t, err, "queue is full")
+	cancel()
+	wg.Wait()
+	if _, err := generate(t.Context(), p, request(t, "")); err != nil {
+		t.Errorf("after the others left: %v", err)
+	}
+}
+
+func TestLeavingTheLoopFreesTheSlot(t *testing.T) {
+	p := &Provider{Engine: engine(t, nil)}
+	for range 3 {
+		for event, err := range p.Generate(t.Context(), request(t, "wait")) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if event.Carries {
+				break
+			}
+		}
+	}
+}
+
+func TestCrashInARequestIsReportedAndRepaired(t *testing.T) {
+	p := &Provider{Engine: engine(t, nil)}
+	for range 2 {
+		_, err := generate(t.Context(), p, request(t, "die"))
+		if e := llmgateway.AsError(err); e == nil || e.Kind != llmgateway.Upstream || e.Message != "the local model server stopped" {
+			t.Fatalf("got %v, want that the server stopped", err)
+		}
+		if _, err := generate(t.Context(), p, request(t, "")); err != nil {
+			t.Fatalf("after the crash: %v", err)
+		}
+		p.Engine.mu.Lock()
+		p.Engine.failures = 0
+		p.Engine.mu.Unlock()
+	}
+}
+
+func TestServerThatCrashesOnEveryRequestFails(t *testing.T) {
+	p := &Provider{Engine: engine(t, nil, "--crash")}
+	var last error
+	for range 4 {
+		_, last = generate(t.Context(), p, request(t, ""))
+	}
+	wantOverloaded(t, last, "the local model server stopped (exit status 3)")
+}
+
+// TestRequestsReachTheNextServer sends requests to a server that was killed. They did not reach it, so they must not
+// notice.
+func TestRequestsReachTheNextServer(t *testing.T) {
+	e := engine(t, nil)
+	e.timing.tries = 1 << 30
+	p := &Provider{Engine: e}
+	for range 10 {
+		if _, err := generate(t.Context(), p, request(t, "")); err != nil {
+			t.Fatal(err)
+		}
+		lease, err := e.Acquire(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		lease.Release()
+		_ = syscall.Kill(lease.server.process.cmd.Process.Pid, syscall.SIGKILL)
+		for lease.server.healthy() {
+			runtime.Gosched()
+		}
+	}
+}
+
+func TestReloadKeepsGenerations(t *testing.T) {
+	e := engine(t, nil)
+	p := &Provider{Engine: e}
+	var said string
+	destruct := sync.OnceValue(e.Destruct)
+	for event, err := range p.Generate(t.Context(), request(t, "100ms")) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = destruct()
+		said += string(event.Data)
+	}
+	if !strings.Contains(said, `"stop"`) {
+		t.Errorf("got %q, want the whole answer", said)
+	}
+	gone(t, e)
+	e.shared = NewShared(func() {}) // for the cleanup
+}
+
+func TestWaitingForALoadEndsWithTheRequest(t *testing.T) {
+	p := &Provider{Engine: engine(t, nil, "--load", "1h")}
+	late := errors.New("first token timeout")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	go func() {
+		eventually(t, "loading", func() bool { return pid(p.Engine) != 0 })
+		cancel(late)
+	}()
+	if _, err := generate(ctx, p, request(t, "")); !errors.Is(err, late) {
+		t.Errorf("got %v, want %v", err, late)
+	}
+}
+
+func TestSharedIsFreedOnceByTheLast(t *testing.T) {
+	freed := 0
+	s := NewShared(func() { freed++ })
+	var wg sync.WaitGroup
+	for range 100 {
+		release, err := s.Acquire()
+		if err != nil {
+			t.Fatal(err)
+		}
+		wg.Go(func() {
+			release()
+			release()
+		})
+	}
+	if err := s.Destruct(); err != nil {
+		t.Fatal(err)
+	}
+	wg.Wait()
+	if freed != 1 {
+		t.Errorf("freed %d times", freed)
+	}
+	if _, err := s.Acquire(); !errors.Is(err, ErrClosed) {
+		t.Errorf("got %v, want %v", err, ErrClosed)
+	}
+}
+
+func ExampleConfig_Name() {
+	fmt.Println(Config{ModelPath: "/models/Qwen2.5-VL-7B-Q4_K_M-00001-of-00002.gguf"}.Name())
+	// Output: Qwen2.5-VL-7B-Q4_K_M
+}
