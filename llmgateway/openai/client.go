@@ -86,7 +86,7 @@ func (c *Client) Generate(ctx context.Context, req *llmgateway.Request) iter.Seq
 			c.stream(ctx, req, resp, yield)
 			return
 		}
-		whole(ctx, req, resp, yield)
+		c.whole(ctx, req, resp, yield)
 	}
 }
 
@@ -158,7 +158,7 @@ func path(op llmgateway.Operation) string {
 const maxAnswer = 256 << 20
 
 // whole yields an answer that is not streamed.
-func whole(ctx context.Context, req *llmgateway.Request, resp *http.Response, yield func(llmgateway.Event, error) bool) {
+func (c *Client) whole(ctx context.Context, req *llmgateway.Request, resp *http.Response, yield func(llmgateway.Event, error) bool) {
 	if !isType(resp, "application/json") {
 		yield(llmgateway.Event{}, unexpectedType(resp, "JSON"))
 		return
@@ -169,7 +169,7 @@ func whole(ctx context.Context, req *llmgateway.Request, resp *http.Response, yi
 		return
 	}
 	defer body.Release()
-	in := inspector{operation: req.Operation}
+	in := inspector{operation: req.Operation, redact: c.redact}
 	yield(in.inspect(body.Bytes, true))
 }
 
@@ -181,7 +181,7 @@ func (c *Client) stream(ctx context.Context, req *llmgateway.Request, resp *http
 	}
 	events := newEventReader(resp.Body)
 	defer events.free()
-	in := inspector{operation: req.Operation}
+	in := inspector{operation: req.Operation, redact: c.redact}
 	for {
 		data, err := events.next()
 		if err == io.EOF && in.finished {
@@ -229,7 +229,7 @@ const drainTime = 100 * time.Millisecond
 func (c *Client) notStream(resp *http.Response, yield func(llmgateway.Event, error) bool) {
 	text, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
 	if members, err := scanObject(text, nil); err == nil && lastIndex(members, "error") >= 0 {
-		yield(llmgateway.Event{}, streamError(text))
+		yield(llmgateway.Event{}, streamError(text, c.redact))
 		return
 	}
 	yield(llmgateway.Event{}, unexpectedType(resp, "an event stream"))

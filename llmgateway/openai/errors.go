@@ -110,7 +110,7 @@ func (c *Client) statusError(resp *http.Response, text []byte) *llmgateway.Error
 	if message == "" {
 		message = string(text)
 	}
-	e.Err = errors.New(c.redact(shorten(message)))
+	e.Err = errors.New(shorten(c.redact(message)))
 	return e
 }
 
@@ -148,13 +148,13 @@ func kindOfObject(object gjson.Result, message string) llmgateway.Kind {
 }
 
 // streamError makes an error of an event, or of an answer with status 200, that holds an error object.
-func streamError(data []byte) *llmgateway.Error {
+func streamError(data []byte, redact func(string) string) *llmgateway.Error {
 	object := gjson.GetBytes(data, "error")
 	message := object.Get("message").String()
 	if object.Type == gjson.String {
 		message = object.Str
 	}
-	e := &llmgateway.Error{Kind: llmgateway.Upstream, Message: "the provider reported an error", Err: errors.New(shorten(message))}
+	e := &llmgateway.Error{Kind: llmgateway.Upstream, Message: "the provider reported an error", Err: errors.New(shorten(redact(message)))}
 	if kind := kindOfObject(object, message); kind != "" {
 		e.Kind = kind
 	} else if status := int(object.Get("code").Int()); status >= 400 && status < 600 {

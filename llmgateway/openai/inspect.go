@@ -11,6 +11,7 @@ import (
 // inspector reads from chunks and answers what the gateway must know of them. It keeps its scratch space between events.
 type inspector struct {
 	operation llmgateway.Operation
+	redact    func(string) string // takes our keys out of what a provider says
 	members   []llmgateway.Member
 	// carried is set with the first event that carries something; from then on all do.
 	carried bool
@@ -31,7 +32,7 @@ func (in *inspector) inspect(data []byte, whole bool) (event llmgateway.Event, e
 		switch m.Name {
 		case "error":
 			if value[0] == '{' || value[0] == '"' {
-				return event, streamError(data)
+				return event, streamError(data, in.redact)
 			}
 		case "usage":
 			if value[0] == '{' {
