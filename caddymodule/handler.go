@@ -31,6 +31,7 @@ func init() {
 // `{http.llm.provider}` | The provider that answered
 // `{http.llm.upstream_model}` | What that provider calls the model
 // `{http.llm.retries}` | The number of attempts that failed before
+// `{http.llm.status}` | How it ended, as an HTTP status, also where it ended after 200 had been sent: 499 if the client left
 // `{http.llm.finish_reason}` | Why the answer ended
 // `{http.llm.usage.prompt_tokens}` | The tokens of the prompt, if the provider counted them
 // `{http.llm.usage.completion_tokens}` | The tokens of the answer, if the provider counted them

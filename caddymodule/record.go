@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
+	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/openai"
 )
 
 // record is what is known of one request, for headers, placeholders and logs. One goroutine uses it.
@@ -25,6 +26,7 @@ type record struct {
 	failed     int                // attempts that did not
 	firstToken time.Duration
 	duration   time.Duration
+	status     int
 	finish     string
 	usage      *llmgateway.Usage
 }
@@ -109,7 +111,14 @@ func (rec *record) observe(events iter.Seq2[llmgateway.Event, error]) iter.Seq2[
 	}
 }
 
-func (rec *record) end() { rec.duration = time.Since(rec.began) }
+// end takes in how the request ended.
+func (rec *record) end(err error) {
+	rec.duration = time.Since(rec.began)
+	rec.status = http.StatusOK
+	if err != nil {
+		rec.status = openai.Status(llmgateway.AsError(err))
+	}
+}
 
 func (rec *record) fields(err error) []zap.Field {
 	return []zap.Field{
@@ -147,6 +156,8 @@ func (rec *record) placeholder(key string) (any, bool) {
 		return rec.answer.Model, true
 	case "retries":
 		return rec.failed, true
+	case "status":
+		return rec.status, true
 	case "finish_reason":
 		return rec.finish, true
 	case "usage.prompt_tokens":

@@ -92,7 +92,7 @@ func (h *Handler) generate(w http.ResponseWriter, r *http.Request, op llmgateway
 		ctx := llmgateway.WithTrace(r.Context(), &rec.trace)
 		err = openai.Write(w, req, rec.observe(h.table.Generate(ctx, req)))
 	}
-	rec.end()
+	rec.end(err)
 	if err == nil {
 		return nil
 	}
