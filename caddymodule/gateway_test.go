@@ -1,0 +1,441 @@
+package caddymodule
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"math/big"
+	mathrand "math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/quic-go/quic-go"
+	"github.com/quic-go/quic-go/http3"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	_ "github.com/caddyserver/caddy/v2/modules/standard"
+)
+
+// TestMain makes this very program a Caddy, as caddymodule/cmd/caddy is one, for tests that need it in a process of its
+// own. Tests are called with flags only.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && !strings.HasPrefix(os.Args[1], "-") {
+		caddycmd.Main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// gateway is a Caddy with a site https://localhost that speaks HTTP/1.1, HTTP/2 and HTTP/3, on ports of its own. Its
+// methods return errors where goroutines of a test use them.
+type gateway struct {
+	t       *testing.T
+	address string // of the site
+	admin   string // address of the admin API
+	dir     string // a folder of this gateway, with a short path
+	options string // further global options
+	more    string // further sites
+	env     []string
+	cmd     *exec.Cmd // nil if it runs in this process
+	exited  chan error
+	seen    int // entries of the access log that a test has looked at
+}
+
+// newGateway returns a gateway that does not run yet. Its engines' sockets are in its folder.
+func newGateway(t *testing.T) *gateway {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "llm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := &gateway{t: t, address: freeAddress(t), admin: freeAddress(t), dir: dir}
+	t.Cleanup(func() {
+		if t.Failed() {
+			g.printLog()
+		}
+		_ = os.RemoveAll(dir)
+	})
+	return g
+}
+
+// freeAddress returns an address on which nobody listens, neither TCP nor UDP. It is not one of those that the system
+// gives to clients.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	for range 100 {
+		address := "127.0.0.1:" + strconv.Itoa(10000+mathrand.IntN(20000))
+		tcp, err := net.Listen("tcp", address)
+		if err != nil {
+			continue
+		}
+		defer tcp.Close()
+		udp, err := net.ListenPacket("udp", address)
+		if err != nil {
+			continue
+		}
+		defer udp.Close()
+		return address
+	}
+	t.Fatal("there is no free port")
+	return ""
+}
+
+// caddyfile returns a whole Caddyfile around the directives of the site.
+func (g *gateway) caddyfile(site string) string {
+	cert := certificate(g.t)
+	_, port, _ := net.SplitHostPort(g.address)
+	return fmt.Sprintf(`{
+		admin %s
+		persist_config off
+		auto_https disable_redirects
+		storage file_system %q
+		log {
+			output file %q {
+				roll_disabled
+			}
+			format json
+			level DEBUG
+			exclude events tls
+		}
+		%s
+	}
+	https://localhost:%s {
+		bind 127.0.0.1
+		tls %q %q
+		log
+		%s
+	}
+	%s`, g.admin, filepath.Join(g.dir, "storage"), g.logFile(), g.options, port, cert.file, cert.keyFile, site, g.more)
+}
+
+func (g *gateway) logFile() string { return filepath.Join(g.dir, "caddy.log") }
+
+// start starts the gateway in this process. It ends with the test.
+func (g *gateway) start(site string) {
+	g.t.Helper()
+	g.t.Setenv("XDG_RUNTIME_DIR", g.dir)
+	if err := caddy.Load(adapt(g.t, g.caddyfile(site)), true); err != nil {
+		g.t.Fatal(err)
+	}
+	g.t.Cleanup(func() { _ = caddy.Stop() })
+}
+
+// adapt returns the JSON for a Caddyfile.
+func adapt(t *testing.T, text string) []byte {
+	t.Helper()
+	config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(text), map[string]any{"filename": "Caddyfile"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return config
+}
+
+// reload replaces the running configuration through the admin API, whether it changes or not.
+func (g *gateway) reload(site string) error {
+	req, err := http.NewRequest(http.MethodPost, "http://"+g.admin+"/load", strings.NewReader(g.caddyfile(site)))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "text/caddyfile")
+	req.Header.Set("Cache-Control", "must-revalidate")
+	req.Close = true
+	resp, err := adminClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return err
+	}
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("reload: %s: %s", resp.Status, text)
+	}
+	return nil
+}
+
+var adminClient = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Minute}
+
+// spawn starts the gateway as a process of its own and waits until it answers. It is killed with the test at the latest.
+func (g *gateway) spawn(site string) {
+	g.t.Helper()
+	file := filepath.Join(g.dir, "Caddyfile")
+	if err := os.WriteFile(file, []byte(g.caddyfile(site)), 0o600); err != nil {
+		g.t.Fatal(err)
+	}
+	output := new(lockedBuffer)
+	g.cmd = exec.Command(os.Args[0], "run", "--config", file, "--adapter", "caddyfile")
+	g.cmd.Stdout, g.cmd.Stderr = output, output
+	g.cmd.Env = append(os.Environ(), "XDG_RUNTIME_DIR="+g.dir, "XDG_DATA_HOME="+g.dir, "XDG_CONFIG_HOME="+g.dir)
+	g.cmd.Env = append(g.cmd.Env, g.env...)
+	if err := g.cmd.Start(); err != nil {
+		g.t.Fatal(err)
+	}
+	cmd, exited := g.cmd, make(chan error, 1)
+	g.exited = exited
+	go func() { exited <- cmd.Wait() }()
+	g.t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		select {
+		case <-exited:
+		case <-time.After(10 * time.Second):
+			g.t.Error("Caddy does not end")
+		}
+		if text := output.String(); strings.Contains(text, "DATA RACE") || g.t.Failed() {
+			g.t.Errorf("Caddy printed:\n%s", text)
+		}
+	})
+	await(g.t, "Caddy's admin API", func() bool {
+		resp, err := adminClient.Get("http://" + g.admin + "/config/apps")
+		if err != nil {
+			return false
+		}
+		defer resp.Body.Close()
+		text, _ := io.ReadAll(resp.Body)
+		return strings.HasPrefix(string(text), "{")
+	})
+}
+
+// wait waits until the process has ended, and returns how.
+func (g *gateway) wait() error {
+	g.t.Helper()
+	select {
+	case err := <-g.exited:
+		g.exited <- err
+		return err
+	case <-time.After(20 * time.Second):
+		g.t.Fatal("Caddy does not end")
+		return nil
+	}
+}
+
+// pid returns the number of the gateway's process.
+func (g *gateway) pid() int {
+	if g.cmd != nil {
+		return g.cmd.Process.Pid
+	}
+	return os.Getpid()
+}
+
+// servers returns the numbers of the gateway's llama-server processes.
+func (g *gateway) servers() []int { return children(g.pid()) }
+
+// server waits until the gateway has exactly one llama-server, and returns its number.
+func (g *gateway) server() int {
+	g.t.Helper()
+	await(g.t, "one llama-server", func() bool { return len(g.servers()) == 1 })
+	return g.servers()[0]
+}
+
+// children returns a process's living children.
+func children(pid int) []int {
+	var living []int
+	tasks, _ := filepath.Glob("/proc/" + strconv.Itoa(pid) + "/task/*/children")
+	for _, task := range tasks {
+		data, _ := os.ReadFile(task)
+		for _, field := range strings.Fields(string(data)) {
+			if child, err := strconv.Atoi(field); err == nil && alive(child) {
+				living = append(living, child)
+			}
+		}
+	}
+	return living
+}
+
+// alive reports whether a process runs. One that ended and was not collected does not.
+func alive(pid int) bool {
+	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	_, state, ok := strings.Cut(string(stat), ") ")
+	return err == nil && ok && state[0] != 'Z' && state[0] != 'X'
+}
+
+// pause stops a process until resume, or the end of the test.
+func pause(t *testing.T, pid int) (resume func()) {
+	t.Helper()
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	resume = sync.OnceFunc(func() { _ = syscall.Kill(pid, syscall.SIGCONT) })
+	t.Cleanup(resume)
+	return resume
+}
+
+// logged returns the entries of the gateway's log that have the given message.
+func (g *gateway) logged(message string) []map[string]any {
+	var found []map[string]any
+	text, _ := os.ReadFile(g.logFile())
+	for line := range bytes.Lines(text) {
+		var entry map[string]any
+		if json.Unmarshal(line, &entry) == nil && entry["msg"] == message {
+			found = append(found, entry)
+		}
+	}
+	return found
+}
+
+// printLog shows the end of the log, without what is long.
+func (g *gateway) printLog() {
+	text, _ := os.ReadFile(g.logFile())
+	lines := slices.Collect(strings.Lines(string(text)))
+	for _, line := range lines[max(0, len(lines)-40):] {
+		var entry map[string]any
+		if json.Unmarshal([]byte(line), &entry) == nil {
+			delete(entry, "request")
+			delete(entry, "resp_headers")
+		}
+		short, _ := json.Marshal(entry)
+		g.t.Logf("log: %s", short)
+	}
+}
+
+// protocols are the ways to talk to a gateway.
+var protocols = []string{"HTTP/1.1", "HTTP/2.0", "HTTP/3.0"}
+
+// client returns a client that speaks one protocol. It ends with the test.
+func (g *gateway) client(protocol string) *http.Client {
+	g.t.Helper()
+	pool := x509.NewCertPool()
+	pool.AddCert(certificate(g.t).parsed)
+	config := &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+	if protocol == "HTTP/3.0" {
+		transport := &http3.Transport{
+			TLSClientConfig:    config,
+			DisableCompression: true,
+			Dial: func(ctx context.Context, _ string, tc *tls.Config, qc *quic.Config) (*quic.Conn, error) {
+				return quic.DialAddrEarly(ctx, g.address, tc, qc)
+			},
+		}
+		g.t.Cleanup(func() { _ = transport.Close() })
+		return &http.Client{Transport: transport}
+	}
+	transport := &http.Transport{
+		TLSClientConfig:     config,
+		DisableCompression:  true,
+		MaxIdleConnsPerHost: 100,
+		Protocols:           new(http.Protocols),
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "tcp", g.address)
+		},
+	}
+	transport.Protocols.SetHTTP1(protocol == "HTTP/1.1")
+	transport.Protocols.SetHTTP2(protocol == "HTTP/2.0")
+	g.t.Cleanup(transport.CloseIdleConnections)
+	return &http.Client{Transport: transport}
+}
+
+// request returns a request to the site.
+func (g *gateway) request(ctx context.Context, body string) *http.Request {
+	_, port, _ := net.SplitHostPort(g.address)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://localhost:"+port+"/v1/chat/completions", strings.NewReader(body))
+	if err != nil {
+		panic(err) // the URL is always well formed
+	}
+	req.Header.Set("Content-Type", "application/json")
+	return req
+}
+
+// await polls a condition.
+func await(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	if !eventually(20*time.Second, condition) {
+		t.Fatalf("no %s after 20s", what)
+	}
+}
+
+func eventually(within time.Duration, condition func() bool) bool {
+	for deadline := time.Now().Add(within); ; time.Sleep(5 * time.Millisecond) {
+		if condition() {
+			return true
+		}
+		if time.Now().After(deadline) {
+			return false
+		}
+	}
+}
+
+// lockedBuffer is a bytes.Buffer that may be read while it is written.
+type lockedBuffer struct {
+	mu     sync.Mutex // guards buffer
+	buffer bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buffer.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buffer.String()
+}
+
+// keyPair is a certificate for localhost and its key.
+type keyPair struct {
+	parsed        *x509.Certificate
+	file, keyFile string
+}
+
+var makeCertificate = sync.OnceValues(func() (keyPair, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return keyPair{}, err
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "localhost"}, DNSNames: []string{"localhost"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		return keyPair{}, err
+	}
+	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return keyPair{}, err
+	}
+	dir, err := os.MkdirTemp("", "llmcert")
+	if err != nil {
+		return keyPair{}, err
+	}
+	pair := keyPair{file: filepath.Join(dir, "cert.pem"), keyFile: filepath.Join(dir, "key.pem")}
+	if pair.parsed, err = x509.ParseCertificate(der); err != nil {
+		return keyPair{}, err
+	}
+	if err := os.WriteFile(pair.file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600); err != nil {
+		return keyPair{}, err
+	}
+	return pair, os.WriteFile(pair.keyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}), 0o600)
+})
+
+// certificate returns the certificate that all gateways of this run have.
+func certificate(t *testing.T) keyPair {
+	t.Helper()
+	pair, err := makeCertificate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pair
+}

@@ -1,0 +1,189 @@
+package caddymodule
+
+import (
+	"bufio"
+	"compress/gzip"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+)
+
+// An upstream that sends an event only after the client has the one before shows that nothing is held back, however slow
+// the machine is.
+func TestEventsArriveAsTheyAreSent(t *testing.T) {
+	const events = 20
+	arrived := make(chan struct{}, events)
+	url := upstream(t, func(w http.ResponseWriter, r *http.Request) {
+		sayRole(w)
+		for i := range events {
+			say(w, fmt.Sprint(i, " "))
+			select {
+			case <-arrived:
+			case <-r.Context().Done():
+				return
+			}
+		}
+		sayDone(w)
+	})
+	g := newGateway(t)
+	g.start(fmt.Sprintf(`
+		@encoded header Accept-Encoding *
+		encode @encoded gzip zstd
+		llm {
+			provider far openai %s
+			model m {
+				to far/upstream
+			}
+		}`, url))
+	for _, protocol := range protocols {
+		for _, encoding := range []string{"", "gzip", "zstd"} {
+			t.Run(protocol+" "+encoding, func(t *testing.T) {
+				ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+				defer cancel()
+				req := g.request(ctx, chat("m", "hello", true))
+				if encoding != "" {
+					req.Header.Set("Accept-Encoding", encoding)
+				}
+				resp, err := g.client(protocol).Do(req)
+				if err != nil {
+					t.Fatal(err)
+				}
+				checkStreamHeader(t, resp, protocol, encoding)
+				s := &stream{resp: resp, lines: bufio.NewReader(decoded(t, resp))}
+				began := time.Now()
+				for range events {
+					if err := s.word(); err != nil {
+						t.Fatal(err)
+					}
+					arrived <- struct{}{}
+				}
+				t.Logf("%v for each event and back", time.Since(began)/events)
+				text, err := s.rest()
+				if err != nil || !strings.HasPrefix(text, "0 1 2 3 ") || !strings.HasSuffix(text, "18 19 ") {
+					t.Errorf("got %q, %v", text, err)
+				}
+			})
+		}
+	}
+}
+
+func checkStreamHeader(t *testing.T, resp *http.Response, protocol, encoding string) {
+	t.Helper()
+	if resp.Proto != protocol || resp.StatusCode != http.StatusOK {
+		t.Errorf("got %s %s", resp.Proto, resp.Status)
+	}
+	for field, want := range map[string]string{
+		"Content-Type": "text/event-stream", "Cache-Control": "no-cache", "X-Accel-Buffering": "no", "Incremental": "?1",
+		"Content-Length": "", "Content-Encoding": encoding,
+		"X-LLM-Provider": "far", "X-LLM-Model": "upstream", "X-LLM-Attempts": "1",
+	} {
+		if got := resp.Header.Get(field); got != want {
+			t.Errorf("%s: got %q, want %q", field, got, want)
+		}
+	}
+}
+
+// decoded undoes an answer's encoding, as bytes come.
+func decoded(t *testing.T, resp *http.Response) io.Reader {
+	t.Helper()
+	switch resp.Header.Get("Content-Encoding") {
+	case "gzip":
+		r, err := gzip.NewReader(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	case "zstd":
+		r, err := zstd.NewReader(resp.Body, zstd.WithDecoderConcurrency(1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(r.Close)
+		return r
+	default:
+		return resp.Body
+	}
+}
+
+// The upstream is silent when the client leaves: what stops it is not the next token that cannot be written.
+func TestLeavingClientStopsTheUpstream(t *testing.T) {
+	stopped := make(chan struct{}, 1)
+	url := upstream(t, func(w http.ResponseWriter, r *http.Request) {
+		streamed := wantsStream(r)
+		if streamed {
+			sayRole(w)
+			say(w, "hello")
+		}
+		select {
+		case <-r.Context().Done():
+			stopped <- struct{}{}
+		case <-time.After(20 * time.Second):
+		}
+	})
+	g := newGateway(t)
+	g.start(fmt.Sprintf(`
+		log_append outcome {http.llm.status}
+		encode gzip zstd
+		llm {
+			provider far openai %s
+			model m {
+				to far
+			}
+		}`, url))
+	for _, protocol := range protocols {
+		for _, streamed := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s stream=%v", protocol, streamed), func(t *testing.T) {
+				ctx, leave := context.WithCancel(t.Context())
+				defer leave()
+				left := make(chan time.Time, 1)
+				if streamed {
+					s, err := g.open(ctx, g.client(protocol), chat("m", "hello", true))
+					if err == nil {
+						err = s.word()
+					}
+					if err != nil {
+						t.Fatal(err)
+					}
+					left <- time.Now()
+					leave()
+				} else {
+					time.AfterFunc(100*time.Millisecond, func() {
+						left <- time.Now()
+						leave()
+					})
+					if a, err := g.ask(ctx, g.client(protocol), chat("m", "hello", false)); err == nil {
+						t.Fatalf("got %v", a)
+					}
+				}
+				select {
+				case <-stopped:
+					t.Logf("the upstream stopped after %v", time.Since(<-left))
+				case <-time.After(10 * time.Second):
+					t.Fatal("the upstream goes on")
+				}
+				checkLastOutcome(t, g, 499)
+			})
+		}
+	}
+}
+
+// checkLastOutcome waits for a new entry in the access log and compares the outcome in it.
+func checkLastOutcome(t *testing.T, g *gateway, want float64) {
+	t.Helper()
+	seen := g.seen
+	await(t, "entry in the access log", func() bool {
+		entries := g.logged("handled request")
+		g.seen = len(entries)
+		return len(entries) > seen
+	})
+	entries := g.logged("handled request")
+	if got := entries[len(entries)-1]["outcome"]; got != want {
+		t.Errorf("outcome %v, want %v, in %v", got, want, entries[len(entries)-1])
+	}
+}
