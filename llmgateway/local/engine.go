@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
@@ -201,27 +200,37 @@ func (e *Engine) watchIdle() {
 
 // Status implements llmgateway.Reporter.
 func (e *Engine) Status() llmgateway.Status {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	switch {
-	case e.closed:
-		return llmgateway.Status{State: llmgateway.StateFailed, Detail: "unloaded"}
-	case e.ready:
-		return llmgateway.Status{State: llmgateway.StateReady}
-	case e.running && e.failure != nil:
-		return llmgateway.Status{State: llmgateway.StateLoading, Detail: "again, since " + e.failure.detail}
-	case e.running:
-		return llmgateway.Status{State: llmgateway.StateLoading}
-	case e.failure != nil && time.Now().Before(e.retryAt):
-		return llmgateway.Status{State: llmgateway.StateFailed, Detail: e.failure.detail}
+	status, known := e.state()
+	if known {
+		return status
 	}
 	if _, failure := e.files.check(e.key.Config, e.timing.recheck); failure != nil {
 		return llmgateway.Status{State: llmgateway.StateFailed, Detail: failure.detail}
 	}
-	if e.failure != nil && !e.failure.files {
-		return llmgateway.Status{State: llmgateway.StateIdle, Detail: "the next request tries again, since " + e.failure.detail}
+	return status
+}
+
+// state returns what the engine does. known is false if it does nothing, and whether it could do something depends on
+// its files.
+func (e *Engine) state() (status llmgateway.Status, known bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	switch {
+	case e.closed:
+		return llmgateway.Status{State: llmgateway.StateFailed, Detail: "unloaded"}, true
+	case e.ready:
+		return llmgateway.Status{State: llmgateway.StateReady}, true
+	case e.running && e.failure != nil:
+		return llmgateway.Status{State: llmgateway.StateLoading, Detail: "again, since " + e.failure.detail}, true
+	case e.running:
+		return llmgateway.Status{State: llmgateway.StateLoading}, true
+	case e.failure == nil || e.failure.files:
+		return llmgateway.Status{State: llmgateway.StateIdle}, false
+	case time.Now().Before(e.retryAt):
+		return llmgateway.Status{State: llmgateway.StateFailed, Detail: e.failure.detail}, true
+	default:
+		return llmgateway.Status{State: llmgateway.StateIdle, Detail: "the next request tries again, since " + e.failure.detail}, false
 	}
-	return llmgateway.Status{State: llmgateway.StateIdle}
 }
 
 // Waiting returns how many requests wait for a slot.
@@ -243,7 +252,7 @@ func (e *Engine) free() {
 	e.watchIdle()
 	close(e.closing)
 	if e.current != nil {
-		e.current.process.signal(syscall.SIGTERM)
+		e.current.process.terminate()
 		sockets.release(e.current.socket)
 	}
 	if !e.running {

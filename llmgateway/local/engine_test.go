@@ -105,9 +105,7 @@ func TestEngineRestartsAfterACrash(t *testing.T) {
 	e := engine(t, nil)
 	acquire(t, e)
 	first := pid(e)
-	if err := syscall.Kill(first, syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
+	kill(t, e)
 	eventually(t, "another process", func() bool { return pid(e) != first && e.Status().State == llmgateway.StateReady })
 	acquire(t, e)
 }

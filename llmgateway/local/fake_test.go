@@ -244,6 +244,18 @@ func pid(e *Engine) int {
 	return e.current.process.cmd.Process.Pid
 }
 
+// kill kills the engine's process.
+func kill(t *testing.T, e *Engine) {
+	t.Helper()
+	child := pid(e)
+	if child == 0 {
+		t.Fatal("there is no process to kill")
+	}
+	if err := syscall.Kill(child, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+}
+
 var discard = slog.New(slog.DiscardHandler)
 
 // fakeGateway starts an engine, tells its process's number, and waits to be killed.

@@ -49,6 +49,16 @@ func (l *serverLog) Write(b []byte) (int, error) {
 	}
 }
 
+// flush logs a last line that was not ended.
+func (l *serverLog) flush() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.partial) > 0 {
+		l.line(string(l.partial))
+		l.partial = nil
+	}
+}
+
 // line logs one line. mu is held.
 func (l *serverLog) line(text string) {
 	text = strings.TrimRight(strings.ToValidUTF8(text, "?"), " \r\t")
@@ -56,18 +66,33 @@ func (l *serverLog) line(text string) {
 	if stamp != nil {
 		text = text[len(stamp[0]):]
 	}
-	if l.serving.Load() && !l.harmless(stamp != nil, &text) || text == "" {
+	if l.serving.Load() {
+		if !harmless(stamp != nil, text) {
+			return
+		}
+		text = unquoted(text)
+	}
+	if text == "" {
 		return
 	}
 	if len(l.last) == keptLines {
 		l.last = slices.Delete(l.last, 0, 1)
 	}
 	l.last = append(l.last, text)
-	level := slog.LevelDebug
-	if stamp == nil && crash.MatchString(text) || stamp != nil && (stamp[1] == "W" || stamp[1] == "E") {
-		level = slog.LevelInfo
+	l.logger.Log(context.Background(), l.level(stamp, text), "llama-server", "line", text)
+}
+
+// level returns Info for what an operator may have to know, and Debug for the rest. A warning after loading is about
+// one request.
+func (l *serverLog) level(stamp []string, text string) slog.Level {
+	switch {
+	case stamp == nil && crash.MatchString(text),
+		stamp != nil && stamp[1] == "E",
+		stamp != nil && stamp[1] == "W" && !l.serving.Load() && !expected.MatchString(text):
+		return slog.LevelInfo
+	default:
+		return slog.LevelDebug
 	}
-	l.logger.Log(context.Background(), level, "llama-server", "line", text)
 }
 
 // lines returns the last lines.
@@ -82,17 +107,24 @@ var (
 	stamped = regexp.MustCompile(`^\d+\.\d\d\.\d{3}\.\d{3} ([IWED]) `)
 	// scoped matches llama-server's own messages, such as "slot print_timing: id  0 | task 1 | ...".
 	scoped = regexp.MustCompile(`^(slot|srv|que|res) +\S+: `)
+	// expected matches warnings about what is meant to be so: the socket is nobody else's, and cache_ram is 0.
+	expected = regexp.MustCompile(`no API key is set|--cache-idle-slots requires --cache-ram`)
 	// crash matches the last words of ggml and of the C++ runtime, which have no stamp.
 	crash = regexp.MustCompile(`^(\S+\.(c|cc|cpp|h|hpp|m|cu|cuh):\d+: |CUDA error|ggml_\w+: |terminate called|\S+: error while loading shared libraries|error: )`)
 )
 
-// harmless reports whether a line may be logged while there are requests, and cuts it before anything that it quotes.
-func (l *serverLog) harmless(hasStamp bool, text *string) bool {
-	if hasStamp && !scoped.MatchString(*text) || !hasStamp && !crash.MatchString(*text) {
-		return false
+// harmless reports whether a line may be logged while there are requests, as far as it quotes nothing.
+func harmless(hasStamp bool, text string) bool {
+	if hasStamp {
+		return scoped.MatchString(text)
 	}
-	if i := strings.IndexAny(*text, "'\"{`"); i >= 0 {
-		*text = strings.TrimSpace((*text)[:i])
+	return crash.MatchString(text)
+}
+
+// unquoted cuts a text before anything that it quotes.
+func unquoted(text string) string {
+	if i := strings.IndexAny(text, "'\"{`"); i >= 0 {
+		text = strings.TrimSpace(text[:i])
 	}
-	return true
+	return text
 }

@@ -17,8 +17,9 @@ type process struct {
 	exited chan struct{}
 	err    error
 
-	mu    sync.Mutex // guards ended
+	mu    sync.Mutex // guards what follows
 	ended bool       // true from when the child's number may belong to somebody else
+	asked bool       // true after SIGTERM
 }
 
 // lingering is how long an ended child's output may be held open by others before it is given up.
@@ -71,24 +72,34 @@ func (p *process) finish() {
 	signalGroup(p.cmd.Process.Pid, syscall.SIGKILL)
 }
 
-// signal sends a signal to the child's group, unless it has ended.
-func (p *process) signal(s syscall.Signal) {
+// terminate asks the child's group to end, and does not wait. It asks only once: llama-server takes a second SIGTERM for
+// impatience, and aborts.
+func (p *process) terminate() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.ended && !p.asked {
+		p.asked = true
+		signalGroup(p.cmd.Process.Pid, syscall.SIGTERM)
+	}
+}
+
+func (p *process) kill() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.ended {
-		signalGroup(p.cmd.Process.Pid, s)
+		signalGroup(p.cmd.Process.Pid, syscall.SIGKILL)
 	}
 }
 
 // stop asks the child to end, and kills it if it has not after the given time. It returns when nothing of it is left.
 func (p *process) stop(patience time.Duration) {
-	p.signal(syscall.SIGTERM)
+	p.terminate()
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	select {
 	case <-p.exited:
 	case <-timer.C:
-		p.signal(syscall.SIGKILL)
+		p.kill()
 		<-p.exited
 	}
 }

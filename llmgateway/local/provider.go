@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"net/http"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -24,6 +26,10 @@ type Provider struct {
 // Generate implements llmgateway.Provider.
 func (p *Provider) Generate(ctx context.Context, req *llmgateway.Request) iter.Seq2[llmgateway.Event, error] {
 	return func(yield func(llmgateway.Event, error) bool) {
+		if p.Engine.key.MMProj != "" && fetches(req) {
+			yield(llmgateway.Event{}, unsuitable("the local model takes images as data: URLs; it fetches none", nil))
+			return
+		}
 		full, err := p.Engine.queue.enter(ctx, p.MaxQueue)
 		if full {
 			err = &llmgateway.Error{Kind: llmgateway.Overloaded, Message: "the local model's queue is full"}
@@ -38,34 +44,64 @@ func (p *Provider) Generate(ctx context.Context, req *llmgateway.Request) iter.S
 		// llama-server has one model, whatever the request says.
 		attempt := *req
 		attempt.Model = p.Engine.key.Name()
-		for p.try(ctx, &attempt, yield) {
+		for first := true; p.try(ctx, &attempt, first, yield); first = false {
 		}
 	}
 }
 
-// try sends the request once. It returns true, and has yielded nothing, if the server was gone before the request could
-// reach it.
-func (p *Provider) try(ctx context.Context, req *llmgateway.Request, yield func(llmgateway.Event, error) bool) (again bool) {
+// try sends the request once. It returns true, and has yielded nothing, if the server's end had nothing to do with the
+// request, so that it can be sent to the next server.
+func (p *Provider) try(ctx context.Context, req *llmgateway.Request, first bool, yield func(llmgateway.Event, error) bool) (again bool) {
 	lease, err := p.Engine.Acquire(ctx)
 	if err != nil {
 		yield(llmgateway.Event{}, err)
 		return false
 	}
 	defer lease.Release()
+	began := time.Now()
+	answered := false
 	for event, err := range lease.server.client.Generate(ctx, req) {
 		if err != nil && ctx.Err() == nil {
-			if lease.server.stopped(ctx, err) {
-				if isAny(err, unreached) {
-					return true
-				}
-				err = &llmgateway.Error{Kind: llmgateway.Upstream, Message: "the local model server stopped", Err: err}
+			took := time.Since(began)
+			stopped := lease.server.stopped(ctx, err)
+			if stopped && !answered && (isAny(err, unreached) || first && took < innocent) {
+				return true
 			}
+			err = explain(err, stopped)
 		}
 		if !yield(event, err) || err != nil {
 			return false
 		}
+		answered = true
 	}
 	return false
+}
+
+// innocent is how soon a server must end after a request was sent to be on its way out already: a process that is killed
+// takes connections until the last of its threads is gone. It holds once for a request; a second time it is no chance.
+const innocent = 50 * time.Millisecond
+
+// explain says what an error of the client means here.
+func explain(err error, stopped bool) error {
+	if stopped {
+		return &llmgateway.Error{Kind: llmgateway.Upstream, Message: "the local model server stopped", Err: err}
+	}
+	e := llmgateway.AsError(err)
+	if e.Status != http.StatusInternalServerError || e.Err == nil {
+		return err
+	}
+	// llama-server says 500 for many a mistake of the request, and may quote from it; the error is going to be logged.
+	cause := errors.New(unquoted(e.Err.Error()))
+	if strings.Contains(cause.Error(), "input is not supported") {
+		return unsuitable("the local model takes no images", cause)
+	}
+	return &llmgateway.Error{Kind: e.Kind, Status: e.Status, Message: "the local model server failed", Err: cause}
+}
+
+// unsuitable is the error for a request that another model may be able to take. Of the kinds, ContextLength comes nearest:
+// the request does not fit this model, which is neither its nor the request's fault.
+func unsuitable(message string, err error) error {
+	return &llmgateway.Error{Kind: llmgateway.ContextLength, Message: message, Param: "messages", Code: "unsupported_content", Err: err}
 }
 
 // broken are the errors of a connection whose other end is gone. With unreached, it was gone before it was connected.
@@ -92,9 +128,15 @@ func (s *server) stopped(ctx context.Context, err error) bool {
 	case <-s.process.exited:
 		return true
 	case <-ctx.Done():
+		return false
 	case <-timer.C:
 	}
-	return false
+	if !isAny(err, unreached) {
+		return false
+	}
+	// It runs, but its socket is gone: somebody has cleaned up too well. Another server will have another socket.
+	s.process.kill()
+	return true
 }
 
 // Status implements llmgateway.Reporter.

@@ -17,34 +17,18 @@ func (e *Engine) supervise() {
 		if wasReady && failure == nil {
 			e.logger.Info("engine unloaded", "duration", time.Since(began))
 		}
-		if !e.again(wasReady, time.Since(began), failure) {
+		delay, more := e.again(wasReady, time.Since(began), failure)
+		if failure != nil {
+			e.logFailure(failure, delay, more)
+		}
+		if !more {
 			return
 		}
 	}
 }
 
-// again takes in how a server ended, and reports whether there shall be another.
-func (e *Engine) again(wasReady bool, lived time.Duration, failure *failure) bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	defer e.notify()
-	e.current, e.ready = nil, false
-	e.watchIdle()
-	if e.closed {
-		e.running = false
-		close(e.done)
-		return false
-	}
-	e.failure = failure
-	if failure == nil {
-		e.failures, e.retryAt = 0, time.Time{}
-		e.running = e.pins > 0
-		return e.running
-	}
-	delay, more := e.fail(wasReady, lived)
-	e.retryAt = time.Now().Add(delay)
-	e.running = more
-	logger := e.logger.With("error", failure.err, "detail", failure.detail, "failures", e.failures, "retry_after", delay)
+func (e *Engine) logFailure(failure *failure, delay time.Duration, more bool) {
+	logger := e.logger.With("error", failure.err, "detail", failure.detail, "retry_after", delay)
 	if failure.lines != nil {
 		logger = logger.With("last_lines", failure.lines)
 	}
@@ -53,7 +37,27 @@ func (e *Engine) again(wasReady bool, lived time.Duration, failure *failure) boo
 	} else {
 		logger.Error("engine failed")
 	}
-	return more
+}
+
+// again takes in how a server ended. It returns whether there shall be another, and when.
+func (e *Engine) again(wasReady bool, lived time.Duration, failure *failure) (delay time.Duration, more bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	defer e.notify()
+	e.current, e.ready, e.failure = nil, false, failure
+	e.watchIdle()
+	switch {
+	case e.closed:
+		close(e.done)
+	case failure == nil:
+		e.failures = 0
+		more = e.pins > 0
+	default:
+		delay, more = e.fail(wasReady, lived)
+	}
+	e.retryAt = time.Now().Add(delay)
+	e.running = more
+	return delay, more
 }
 
 // fail counts a failure. It returns when the next try may be, and whether it is made without being asked for.
@@ -189,6 +193,7 @@ func (s *server) death(detail string) *failure {
 		}
 	}
 	failure := newFailure(detail, err)
+	s.log.flush()
 	failure.lines = s.log.lines()
 	return failure
 }
