@@ -7,6 +7,9 @@
 # The own build takes llama.cpp's libraries ready-made from npm (they choose the best of many CPU variants at run time)
 # and compiles only the server against them, in minutes instead of a quarter of an hour; docs/decisions/0002 has the reasons.
 # It may be interrupted, repeated (what is compiled stays compiled) and started twice at once.
+#
+# LLAMA_GPU=vulkan or LLAMA_GPU=cuda adds that backend to the own build, on x86-64. It needs the GPU's driver, and for vulkan
+# the package libvulkan1, for cuda the CUDA 13 runtime with cuBLAS; without them the CPU does the work as before.
 set -euo pipefail
 
 # The next release: set the npm version, the llama.cpp version it carries (package/llama/binariesGithubRelease.json inside),
@@ -18,6 +21,8 @@ integrity() {
 	node-llama-cpp) echo sha512-bltIipuWmc123H7tMIgDGKSsSrhmhlQYeVUC48XTjVW7XGJJiJJyCdlTMzQ/LiWoPkGDpcL4FviDpgw7qfTiDw== ;;
 	@node-llama-cpp/linux-x64) echo sha512-5uCCDNqWCNfaAm8aR/Uzxbo4HBpKgNF91kCHPepKhgMgV2OAmatoefbOlMihsqCiH2Od35E/eUHQCFbfRBJuOg== ;;
 	@node-llama-cpp/linux-arm64) echo sha512-W+7naKCXX9/eEjjFmRS8vvx91QyLXDbeFxexZc3bh/PtQABZgmRL3C0AtYYXn4YGTj/3Qor4lWZn2tpjZFPLdQ== ;;
+	@node-llama-cpp/linux-x64-vulkan) echo sha512-bBxqU+JOcBu1nb5Qj2zcMci+JByT1E8EajHvYodyNfVIPkEhXh+/HMwR1/BT7xP08YK0hks+kM8fglER0P8JEg== ;;
+	@node-llama-cpp/linux-x64-cuda) echo sha512-8rQCjyNNLZJUFit+YpjwlC4hwkKgOMIkB2wuycKBf8NU2O3ySKbiWZQ8aw9ku2nUTXjSnUIrE6KB88itduTBuA== ;;
 	esac
 }
 
@@ -40,6 +45,7 @@ main() {
 		: # its path is printed
 	else
 		[ -x "$dest/llama-server" ] || build
+		[ -z "${LLAMA_GPU:-}" ] || [ -e "$dest/libggml-$LLAMA_GPU.so" ] || add_gpu
 		echo "$dest/llama-server"
 	fi
 }
@@ -53,18 +59,15 @@ build() {
 	*) die "there are no ready-made libraries for $system; please install llama.cpp and set LLAMA_SERVER to its llama-server" ;;
 	esac
 
-	mkdir -p "$root"
-	exec 9>"$work.lock"
-	if ! flock -n 9; then
-		say "waiting for another build in $work"
-		flock 9
+	enter_work
+	if [ -x "$dest/llama-server" ]; then
+		leave_work
+		return
 	fi
-	[ ! -x "$dest/llama-server" ] || return 0
 
 	say "building llama.cpp $version in $work, once; about two minutes on two cores"
 	"$here/need.sh" git g++ npm
-	mkdir -p "$work/obj"
-	cd "$work"
+	mkdir -p obj
 	fetch "@node-llama-cpp/$libs" prebuilt
 	fetch node-llama-cpp node-llama-cpp
 	if [ ! -e src/.complete ]; then
@@ -75,6 +78,43 @@ build() {
 	write_ui
 	compile_all
 	install_all
+}
+
+# add_gpu puts a GPU's backend beside the CPU's, where llama-server looks for backends when it starts.
+add_gpu() {
+	local backend=libggml-$LLAMA_GPU.so
+	case $(uname -m)-$LLAMA_GPU in
+	x86_64-vulkan | x86_64-cuda) ;;
+	*) die "LLAMA_GPU=$LLAMA_GPU cannot be had here; it is vulkan or cuda, on x86-64" ;;
+	esac
+	enter_work
+	if [ ! -e "$dest/$backend" ]; then
+		"$here/need.sh" npm
+		fetch "@node-llama-cpp/linux-x64-$LLAMA_GPU" "$LLAMA_GPU"
+		cp "$LLAMA_GPU"/bins/*/"$backend" "$dest/$backend.part"
+		mv "$dest/$backend.part" "$dest/$backend"
+	fi
+	leave_work
+	say "$("$dest/llama-server" --list-devices 2>/dev/null)"
+}
+
+# enter_work makes the work folder the current one, and this process the only one in it.
+enter_work() {
+	mkdir -p "$root"
+	exec 9>"$work.lock"
+	if ! flock -n 9; then
+		say "waiting for another build in $work"
+		flock 9
+	fi
+	mkdir -p "$work"
+	cd "$work"
+}
+
+# leave_work removes the work folder, when nothing in it is needed any more.
+leave_work() {
+	cd "$root"
+	rm -rf "$work"
+	exec 9>&-
 }
 
 # fetch downloads a package with npm, checks it, and unpacks it into a folder.
@@ -158,8 +198,7 @@ install_all() {
 		die "the new llama-server does not start: $(cat "$work/version")"
 	rm -rf "$dest"
 	mv "$new" "$dest"
-	cd "$root"
-	rm -rf "$work"
+	leave_work
 	say "ready: $dest/llama-server"
 }
 
