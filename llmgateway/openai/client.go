@@ -184,7 +184,7 @@ func (c *Client) stream(ctx context.Context, req *llmgateway.Request, resp *http
 	in := inspector{operation: req.Operation, redact: c.redact}
 	for {
 		data, err := events.next()
-		if err == io.EOF && in.finished {
+		if ended(ctx, err) && in.finished {
 			return // some servers leave out the end marker; the finish reason says that the answer is whole
 		}
 		if err != nil {
@@ -206,11 +206,14 @@ func (c *Client) stream(ctx context.Context, req *llmgateway.Request, resp *http
 	}
 }
 
+// ended reports whether err is the end of a connection, properly or not, that we did not ask for.
+func ended(ctx context.Context, err error) bool {
+	return (err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF)) && ctx.Err() == nil
+}
+
 func brokenStream(ctx context.Context, err error) error {
-	if err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF) {
-		if ctx.Err() == nil {
-			return &llmgateway.Error{Kind: llmgateway.Upstream, Message: "the stream ended before the answer did", Err: err}
-		}
+	if ended(ctx, err) {
+		return &llmgateway.Error{Kind: llmgateway.Upstream, Message: "the stream ended before the answer did", Err: err}
 	}
 	return transportError(ctx, fmt.Errorf("reading the stream: %w", err))
 }
