@@ -2,7 +2,6 @@ package openai
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -45,10 +44,16 @@ func (e *eventReader) free() {
 func (e *eventReader) next() ([]byte, error) {
 	var data []byte
 	found := false
+	size := 0
 	for {
 		line, err := e.line()
 		if err != nil {
 			return nil, err
+		}
+		if found {
+			if size += len(line) + 1; size > maxEvent {
+				return nil, errEventTooLarge
+			}
 		}
 		if len(line) == 0 {
 			if found {
@@ -96,11 +101,17 @@ func (e *eventReader) blankFollows() bool {
 	return len(rest) > 0 && rest[0] == '\n' || len(rest) > 1 && rest[0] == '\r' && rest[1] == '\n'
 }
 
-// more reports whether another chunk is in the buffer as a whole. The end marker does not count: what follows it is the
-// end of the connection, which may be slow.
+// more reports whether another chunk is in the buffer as a whole. A comment is none, and neither is the end marker: what
+// follows them may be slow.
 func (e *eventReader) more() bool {
 	rest := bytes.TrimLeft(e.buf[e.start:e.end], "\r\n")
-	return bytes.Contains(rest, []byte("\n\n")) && !bytes.HasPrefix(rest, []byte("data: [DONE]"))
+	end := bytes.Index(rest, []byte("\n\n"))
+	if end < 0 {
+		return false
+	}
+	line, _, _ := bytes.Cut(rest[:end], []byte("\n"))
+	value, ok := field(line)
+	return ok && string(value) != "[DONE]"
 }
 
 // line returns the next line without its end, valid until the buffer is filled again.
@@ -125,7 +136,7 @@ func (e *eventReader) line() ([]byte, error) {
 	}
 }
 
-var errEventTooLarge = errors.New("event too large")
+var errEventTooLarge = fmt.Errorf("event of more than %d bytes", maxEvent)
 
 // fill reads once. Like bufio.Reader it gives up on a reader that keeps returning nothing.
 func (e *eventReader) fill() error {
@@ -136,9 +147,9 @@ func (e *eventReader) fill() error {
 	}
 	if e.end == len(e.buf) {
 		if len(e.buf) >= maxEvent {
-			return fmt.Errorf("%w: more than %d bytes", errEventTooLarge, maxEvent)
+			return errEventTooLarge
 		}
-		larger := make([]byte, 4*len(e.buf))
+		larger := make([]byte, min(4*len(e.buf), maxEvent))
 		copy(larger, e.buf)
 		e.buf = larger
 	}
