@@ -20,8 +20,8 @@ SOURCES := $(shell find llmgateway caddymodule -type f ! -name '*_test.go' ! -pa
 ##@ Use
 
 .PHONY: run
-run: bin/caddy ## build what is missing, then run Caddy with the Caddyfile
-	@$(WITH_LLAMA_SERVER) exec bin/caddy run --config $(CADDYFILE) $(ARGS)
+run: bin/caddy ## build what is missing, then run Caddy with the Caddyfile, and with .env if there is one
+	@$(WITH_LLAMA_SERVER) exec bin/caddy run --config $(CADDYFILE) $(if $(wildcard .env),--envfile .env) $(ARGS)
 
 .PHONY: build
 build: bin/caddy ## build bin/caddy through xcaddy, as xcaddy.json says
