@@ -33,7 +33,9 @@ func TestArgumentsSayWhatMatters(t *testing.T) {
 		not    []string
 	}{
 		{
-			"defaults", Config{ModelPath: "/m/tiny, v2.gguf"}, 4096,
+			"defaults",
+			Config{ModelPath: "/m/tiny, v2.gguf"},
+			4096,
 			map[string]string{
 				"--alias": "tiny_ v2", "--host": "/run/1.sock", "--parallel": "1", "--ctx-size": "4096", "--cache-ram": "0",
 				"--fit": "on", "--offline": "", "--no-context-shift": "",
@@ -41,11 +43,13 @@ func TestArgumentsSayWhatMatters(t *testing.T) {
 			[]string{"--n-gpu-layers", "--threads", "--mmproj", "--embeddings", "--load-mode", "--cache-type-k"},
 		},
 		{
-			"everything", Config{
+			"everything",
+			Config{
 				ModelPath: "m.gguf", MMProj: "mm.gguf", NBatch: 256, NThreads: 3, NGPULayers: "all", NParallel: 4, FlashAttn: "on",
 				CacheTypeK: "q8_0", CacheTypeV: "f16", CacheRAM: 512, Embeddings: "mean", UseMlock: true,
 				Args: JoinArgs([]string{"--seed", "7"}),
-			}, 1024,
+			},
+			1024,
 			map[string]string{
 				"--parallel": "4", "--ctx-size": "4096", "--batch-size": "256", "--ubatch-size": "256", "--threads": "3",
 				"--fit": "off", "--n-gpu-layers": "all", "--mmproj": "mm.gguf", "--flash-attn": "on", "--cache-type-k": "q8_0",

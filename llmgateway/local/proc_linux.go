@@ -4,7 +4,6 @@ import (
 	"os"
 	"strconv"
 	"syscall"
-	"unsafe"
 )
 
 // attributes makes a child the leader of its own group, which gets SIGKILL when the thread that started it ends.
@@ -23,14 +22,9 @@ func preferForKill(pid int) {
 // awaitExit waits for the end of a child without collecting it, so that its number cannot belong to another process yet.
 // It returns false if that is not possible.
 func awaitExit(pid int) bool {
-	const (
-		idTypePID  = 1
-		siginfoLen = 128
-	)
-	var info [siginfoLen / 8]uint64
+	const idTypePID = 1
 	for {
-		_, _, errno := syscall.Syscall6(syscall.SYS_WAITID, idTypePID, uintptr(pid), uintptr(unsafe.Pointer(&info)),
-			syscall.WEXITED|syscall.WNOWAIT, 0, 0)
+		_, _, errno := syscall.Syscall6(syscall.SYS_WAITID, idTypePID, uintptr(pid), 0, syscall.WEXITED|syscall.WNOWAIT, 0, 0)
 		if errno != syscall.EINTR {
 			return errno == 0
 		}

@@ -189,7 +189,7 @@ func (s *server) death(detail string) *failure {
 		if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signaled() && status.Signal() == syscall.SIGKILL {
 			detail += " (killed; is there enough memory?)"
 		} else {
-			detail += " (" + exit.ProcessState.String() + ")"
+			detail += " (" + exit.String() + ")"
 		}
 	}
 	failure := newFailure(detail, err)
