@@ -58,7 +58,7 @@ func NewClient(baseURL, apiKey string, header http.Header, transport http.RoundT
 func DefaultTransport() *http.Transport {
 	return &http.Transport{
 		Proxy:                 http.ProxyFromEnvironment,
-		DialContext:           (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+		DialContext:           DialForBodies((&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}).DialContext),
 		TLSHandshakeTimeout:   10 * time.Second,
 		ForceAttemptHTTP2:     true,
 		MaxIdleConnsPerHost:   128,
@@ -66,7 +66,7 @@ func DefaultTransport() *http.Transport {
 		ExpectContinueTimeout: time.Second,
 		// A compressed stream may hold tokens back.
 		DisableCompression: true,
-		WriteBufferSize:    4 << 10,
+		WriteBufferSize:    16 << 10,
 		ReadBufferSize:     8 << 10,
 	}
 }

@@ -161,6 +161,10 @@ func TestTransportsSendOnlyTheBodyTheyWereGiven(t *testing.T) {
 			}
 			defer server.Close()
 			transport := server.Client().Transport
+			if !server.EnableHTTP2 {
+				transport = DefaultTransport()
+				defer transport.(*http.Transport).CloseIdleConnections()
+			}
 
 			requests := 400
 			if testing.Short() {

@@ -3,9 +3,6 @@ package openai
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
-	"io"
-	"sync"
 
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
 )
@@ -134,55 +131,4 @@ func strconvBool(b bool) []byte {
 		return []byte("true")
 	}
 	return []byte("false")
-}
-
-// payload is a spliced body on its way to a server. It keeps the request's bytes from going back to their pool until the
-// transport has closed it, which may be long after the attempt was given up.
-type payload struct {
-	body *llmgateway.Body
-
-	// mu makes Close wait for a Read in progress: HTTP/2 closes bodies while it reads them.
-	mu       sync.Mutex
-	segments [][]byte
-	sent     int // bytes of segments[0] that were read
-	closed   bool
-}
-
-var errPayloadClosed = errors.New("request body closed")
-
-func newPayload(body *llmgateway.Body, segments [][]byte) *payload {
-	body.Retain()
-	return &payload{body: body, segments: segments}
-}
-
-// Read implements io.Reader.
-func (p *payload) Read(b []byte) (n int, err error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.closed {
-		return 0, errPayloadClosed
-	}
-	for n < len(b) && len(p.segments) > 0 {
-		c := copy(b[n:], p.segments[0][p.sent:])
-		n += c
-		p.sent += c
-		if p.sent == len(p.segments[0]) {
-			p.segments, p.sent = p.segments[1:], 0
-		}
-	}
-	if n == 0 && len(p.segments) == 0 {
-		return 0, io.EOF
-	}
-	return n, nil
-}
-
-// Close implements io.Closer.
-func (p *payload) Close() error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if !p.closed {
-		p.closed = true
-		p.body.Release()
-	}
-	return nil
 }
