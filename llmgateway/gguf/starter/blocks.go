@@ -1,0 +1,76 @@
+package starter
+
+import "errors"
+
+// lower finds out what the second block needs, and what is true of the whole prompt.
+func lower(v *vocabulary) (block, error) {
+	b := newBlock()
+
+	// Which turn is a token in? The head looks at all ends so far and, thirty-two times as much, at the beginning of the
+	// prompt: the beginning's share is 1 in the first turn and falls with every end.
+	turns := b.head(0)
+	const enough = 40 // any more attention to the rest is below rounding
+	turns.score(byKind, v.dim(begin), enough+logMemory)
+	turns.score(byKind, v.dim(end), enough)
+
+	// Are there tools? Is there one that ends the task?
+	offers := b.head(1)
+	offers.score(byKind, v.dim(tools), enough)
+	ends := b.head(2)
+	ends.score(byKind, v.dim(finish), enough)
+
+	return b, errors.Join(
+		turns.carry(turn, v.dim(begin)),
+		offers.carry(offered, v.dim(tools)),
+		ends.carry(ending, v.dim(finish)),
+	)
+}
+
+// upper finds out what the latest turn is about.
+func upper(v *vocabulary) (block, error) {
+	b := newBlock()
+	var errs []error
+
+	// What happened last? A tool's result outranks all, so that a result may contain anything; a question that asks for
+	// nothing in particular comes after those that do. A turn without any of them leaves the one before in force.
+	event := b.head(0)
+	event.only()
+	event.latest()
+	event.seek(v.dim(result), 0)
+	for _, s := range askCount {
+		event.seek(v.dim(s), 1)
+	}
+	for _, s := range append(CodeWords(), askCode...) {
+		event.seek(v.dim(s), 2)
+	}
+	event.seek(v.dim(user), 3)
+	errs = append(errs,
+		event.carry(replied, v.dim(result)),
+		event.carry(count, v.dims(askCount)...),
+		event.carry(code, v.dims(append(CodeWords(), askCode...))...),
+	)
+
+	// Which code word was the latest?
+	word := b.head(1)
+	word.only()
+	word.latest()
+	for i, s := range codeWords {
+		word.seek(v.dim(s), 0)
+		errs = append(errs, word.carry(copied+i, v.dim(s)))
+	}
+
+	// Which tools were named last? The list of tools names all that are offered, in the first turn; a user who names one
+	// later gets that one.
+	name := b.head(2)
+	name.only()
+	name.latest()
+	for i, s := range knownTools {
+		rank := float32(1)
+		if s == favourite {
+			rank = 0
+		}
+		name.seek(v.dim(s), rank)
+		errs = append(errs, name.carry(called+i, v.dim(s)))
+	}
+	return b, errors.Join(errs...)
+}

@@ -1,0 +1,36 @@
+package starter
+
+// What each number of the vector that belongs to a token, and travels up through the model, stands for.
+const (
+	width = 288
+
+	one     = 0 // always 1: what a weight for "in any case" is put on
+	text    = 1 // 1 for every token without a dimension of its own
+	turn    = 2 // which turn of the conversation the token is in: 1 in the first, less in each later one
+	offered = 3 // 1 if tools are offered
+	ending  = 4 // 1 if the prompt names the tool that ends a task
+	replied = 5 // 1 if a tool has just answered
+	count   = 6 // 1 if the user has just asked to count
+	code    = 7 // 1 if the user has just asked for, or given, a code word
+
+	copied = 8           // the latest code word of the prompt, one dimension for each word
+	called = copied + 64 // the tools that were named last, one dimension for each known name
+	own    = called + 24 // one dimension for each token that means something, up to width
+)
+
+// A token comes with two ones: in dimension one, and in its own or text. All others are written by attention, this small,
+// so that the length of the vector is the same for all tokens and the norm in front of each layer multiplies by the same.
+const written = 1.0 / 32
+
+// normWeights undo the scaling, so that everything behind a norm is 0 or 1, or the share of the attention it got.
+func normWeights() []float32 {
+	const scale = 12 // sqrt(width / 2)
+	w := make([]float32, width)
+	for i := range w {
+		w[i] = 1.0 / scale
+		if i >= turn && i < own {
+			w[i] = 1.0 / scale / written
+		}
+	}
+	return w
+}
