@@ -39,7 +39,7 @@ func (in *inspector) inspect(data []byte, whole bool) (event llmgateway.Event, e
 				event.Usage = readUsage(value)
 			}
 		case "choices":
-			hasAnswer = hasAnswer || len(value) > 2
+			hasAnswer = hasAnswer || filled(value)
 			if reason := findString(value, `"finish_reason"`); reason != "" {
 				event.FinishReason = reason
 				in.finished = true
@@ -48,7 +48,7 @@ func (in *inspector) inspect(data []byte, whole bool) (event llmgateway.Event, e
 				in.carried = event.FinishReason != "" || carries(value)
 			}
 		case "data":
-			hasAnswer = hasAnswer || in.operation == llmgateway.Embeddings
+			hasAnswer = hasAnswer || in.operation == llmgateway.Embeddings && filled(value)
 		}
 	}
 	if whole && !hasAnswer {
@@ -56,6 +56,11 @@ func (in *inspector) inspect(data []byte, whole bool) (event llmgateway.Event, e
 	}
 	event.Carries, event.Whole = in.carried || whole, whole
 	return event, nil
+}
+
+// filled reports whether a value is a list with something in it.
+func filled(value []byte) bool {
+	return value[0] == '[' && value[skipSpace(value, 1)] != ']'
 }
 
 // carries reports whether a delta holds anything but a role and empty values.
