@@ -20,6 +20,8 @@ import (
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/gguf"
 )
 
+//go:generate go run ./write ../../../models/starter.gguf
+
 //go:embed chat_template.jinja
 var chatTemplate string
 

@@ -22,7 +22,7 @@ func TestTheCommittedModelIsWhatWriteWrites(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(got, want.Bytes()) {
-		t.Errorf("%s is out of date: run go generate ./models", modelPath)
+		t.Errorf("%s is out of date: run go generate ./llmgateway/gguf/starter", modelPath)
 	}
 	if want.Len() > 2_000_000 {
 		t.Errorf("got %d bytes, want no more than two megabytes in a repository", want.Len())
