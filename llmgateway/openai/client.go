@@ -194,7 +194,7 @@ func (c *Client) stream(ctx context.Context, req *llmgateway.Request, resp *http
 		if string(data) == "[DONE]" {
 			drain(resp.Body)
 			if !in.carried {
-				yield(llmgateway.Event{}, &llmgateway.Error{Kind: llmgateway.Upstream, Message: "the provider sent an answer with nothing in it"})
+				yield(llmgateway.Event{}, nothingInIt())
 			}
 			return
 		}

@@ -163,6 +163,11 @@ func streamError(data []byte, redact func(string) string) *llmgateway.Error {
 	return e
 }
 
+// nothingInIt is the error for an answer that is none.
+func nothingInIt() error {
+	return &llmgateway.Error{Kind: llmgateway.Upstream, Message: "the provider sent an answer with nothing in it"}
+}
+
 // transportError classes a failure to send a request or to read its answer. Addresses stay in the cause.
 func transportError(ctx context.Context, err error) *llmgateway.Error {
 	if ctx.Err() != nil {

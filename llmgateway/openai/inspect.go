@@ -52,7 +52,7 @@ func (in *inspector) inspect(data []byte, whole bool) (event llmgateway.Event, e
 		}
 	}
 	if whole && !hasAnswer {
-		return event, &llmgateway.Error{Kind: llmgateway.Upstream, Message: "the provider sent an answer with nothing in it"}
+		return event, nothingInIt()
 	}
 	event.Carries, event.Whole = in.carried || whole, whole
 	return event, nil

@@ -2,6 +2,7 @@ package openai
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"iter"
@@ -12,11 +13,11 @@ import (
 )
 
 // Merge turns a stream's chunks into one event with the whole answer, so that a stream can serve a client that did not
-// ask for one. Nothing is yielded before the stream has ended well.
+// ask for one. Nothing is yielded before the stream has ended well. A stream that carried nothing is an error.
 func Merge(chunks iter.Seq2[llmgateway.Event, error]) iter.Seq2[llmgateway.Event, error] {
 	return func(yield func(llmgateway.Event, error) bool) {
-		var m merger
-		event := llmgateway.Event{Carries: true, Whole: true}
+		m := merger{answer: make(map[string]any), choices: []map[string]any{}}
+		event := llmgateway.Event{Whole: true}
 		for chunk, err := range chunks {
 			if err == nil {
 				err = m.add(chunk.Data)
@@ -25,6 +26,7 @@ func Merge(chunks iter.Seq2[llmgateway.Event, error]) iter.Seq2[llmgateway.Event
 				yield(llmgateway.Event{}, err)
 				return
 			}
+			event.Carries = event.Carries || chunk.Carries
 			if chunk.Usage != nil {
 				event.Usage = chunk.Usage
 			}
@@ -32,17 +34,24 @@ func Merge(chunks iter.Seq2[llmgateway.Event, error]) iter.Seq2[llmgateway.Event
 				event.FinishReason = chunk.FinishReason
 			}
 		}
+		if !event.Carries {
+			yield(llmgateway.Event{}, nothingInIt())
+			return
+		}
 		var err error
 		event.Data, err = m.whole()
 		yield(event, err)
 	}
 }
 
-// merger puts chunks together without knowing what is in them: strings are concatenated, elements of lists that have an
-// index are merged by it and others appended, objects are merged member by member, and of all else the last stays.
-// Numbers keep their digits.
+// merger puts chunks together without knowing what is in them.
+//
+// What is a choice's delta, text and logprobs comes in pieces: strings are concatenated, elements of lists that have an
+// index are merged by it and others appended, objects are merged member by member. Of all else the last stays. Numbers
+// keep their digits.
 type merger struct {
-	answer map[string]any
+	answer  map[string]any
+	choices []map[string]any
 }
 
 func (m *merger) add(chunk []byte) error {
@@ -52,30 +61,51 @@ func (m *merger) add(chunk []byte) error {
 	if err := d.Decode(&next); err != nil {
 		return fmt.Errorf("merging a stream: %w", err)
 	}
-	if m.answer == nil {
-		m.answer = map[string]any{}
-	}
 	choices, _ := next["choices"].([]any)
 	delete(next, "choices")
-	for name, value := range next {
-		if value != nil || m.answer[name] == nil {
-			m.answer[name] = value
-		}
-	}
+	update(m.answer, next)
 	for _, choice := range choices {
-		c, ok := choice.(map[string]any)
-		if !ok {
-			continue
+		if choice, ok := choice.(map[string]any); ok {
+			m.addChoice(choice)
 		}
-		if delta, ok := c["delta"]; ok {
-			delete(c, "delta")
-			c["message"] = delta
-		}
-	}
-	if choices != nil {
-		m.answer["choices"] = merge("choices", m.answer["choices"], choices)
 	}
 	return nil
+}
+
+// update sets members; null sets nothing that was there.
+func update(object, next map[string]any) {
+	for name, value := range next {
+		if value != nil || object[name] == nil {
+			object[name] = value
+		}
+	}
+}
+
+func (m *merger) addChoice(next map[string]any) {
+	if _, ok := next["index"].(json.Number); !ok {
+		next["index"] = json.Number("0")
+	}
+	at := slices.IndexFunc(m.choices, func(c map[string]any) bool { return c["index"] == next["index"] })
+	if at < 0 {
+		at = len(m.choices)
+		m.choices = append(m.choices, make(map[string]any))
+	}
+	choice := m.choices[at]
+	for delta, whole := range map[string]string{"delta": "message", "text": "text", "logprobs": "logprobs"} {
+		if piece, ok := next[delta]; ok {
+			choice[whole] = merge(whole, choice[whole], piece)
+			delete(next, delta)
+			delete(next, whole)
+		}
+	}
+	for name, value := range next {
+		object, ok := choice[name].(map[string]any)
+		if more, both := value.(map[string]any); ok && both {
+			update(object, more)
+			delete(next, name)
+		}
+	}
+	update(choice, next)
 }
 
 // text collects the pieces of a string.
@@ -84,7 +114,7 @@ type text struct{ strings.Builder }
 // MarshalJSON implements json.Marshaler.
 func (t *text) MarshalJSON() ([]byte, error) { return marshal(t.String()) }
 
-// merge returns old with next added to it. name is the member they are the values of.
+// merge returns old with the next piece added to it. name is the member they are the values of.
 func merge(name string, old, next any) any {
 	switch next := next.(type) {
 	case nil:
@@ -92,7 +122,7 @@ func merge(name string, old, next any) any {
 	case string:
 		return mergeString(name, old, next)
 	case []any:
-		return mergeList(old, next)
+		return mergeList(name, old, next)
 	case map[string]any:
 		object, ok := old.(map[string]any)
 		if !ok {
@@ -111,7 +141,7 @@ func merge(name string, old, next any) any {
 
 func mergeString(name string, old any, next string) any {
 	switch name {
-	case "role", "id", "type", "name", "finish_reason", "format":
+	case "role", "id", "type", "name", "format":
 		// These come whole. Some servers repeat them in every chunk.
 		if s, ok := old.(string); ok && (s != "" || next == "") {
 			return old
@@ -126,17 +156,16 @@ func mergeString(name string, old any, next string) any {
 	return t
 }
 
-func mergeList(old any, next []any) any {
+func mergeList(name string, old any, next []any) any {
 	list, _ := old.([]any)
 	if list == nil {
 		list = []any{}
 	}
 	for _, element := range next {
-		index, ok := indexOf(element)
-		at := slices.IndexFunc(list, func(e any) bool {
-			i, has := indexOf(e)
-			return ok && has && i == index
-		})
+		at := place(list, element)
+		if name == "tool_calls" {
+			at = placeCall(list, element)
+		}
 		if at < 0 {
 			list = append(list, merge("", nil, element))
 			continue
@@ -146,10 +175,61 @@ func mergeList(old any, next []any) any {
 	return list
 }
 
+// place returns which element of the list the next one belongs to, or -1 if it is a new one.
+func place(list []any, next any) int {
+	index, ok := indexOf(next)
+	return slices.IndexFunc(list, func(e any) bool {
+		i, has := indexOf(e)
+		return ok && has && i == index
+	})
+}
+
+// placeCall does the same for a tool call. Some servers leave out the index or give the same one to all calls, and some
+// make up a new id for every piece: a piece begins another call if it says so by its id and its name.
+func placeCall(list []any, next any) int {
+	index, indexed := indexOf(next)
+	id, name := call(next)
+	for i, old := range slices.Backward(list) {
+		oldIndex, _ := indexOf(old)
+		oldID, _ := call(old)
+		switch {
+		case indexed && oldIndex != index:
+		case id != "" && oldID == id:
+			return i
+		case !indexed && id != "":
+		case name != "" && (!indexed || id != "" && oldID != ""):
+			return -1
+		default:
+			return i
+		}
+	}
+	return -1
+}
+
+// call returns a tool call's id and what it calls.
+func call(element any) (id, name string) {
+	object, _ := element.(map[string]any)
+	id, _ = object["id"].(string)
+	for _, kind := range []string{"function", "custom"} {
+		if called, ok := object[kind].(map[string]any); ok {
+			name, _ = called["name"].(string)
+		}
+	}
+	return id, name
+}
+
 func indexOf(element any) (index json.Number, ok bool) {
 	object, _ := element.(map[string]any)
 	index, ok = object["index"].(json.Number)
 	return index, ok
+}
+
+func byIndex(a, b any) int {
+	i, _ := indexOf(a)
+	j, _ := indexOf(b)
+	m, _ := i.Int64()
+	n, _ := j.Int64()
+	return cmp.Compare(m, n)
 }
 
 // whole returns the answer in the shape of one that was not streamed.
@@ -157,16 +237,16 @@ func (m *merger) whole() ([]byte, error) {
 	if object, ok := m.answer["object"].(string); ok {
 		m.answer["object"] = strings.TrimSuffix(object, ".chunk")
 	}
-	choices, _ := m.answer["choices"].([]any)
-	slices.SortStableFunc(choices, func(a, b any) int {
-		i, _ := indexOf(a)
-		j, _ := indexOf(b)
-		return strings.Compare(fmt.Sprintf("%9s", i), fmt.Sprintf("%9s", j))
-	})
-	for _, choice := range choices {
-		message, _ := choice.(map[string]any)["message"].(map[string]any)
-		if message == nil {
+	slices.SortStableFunc(m.choices, func(a, b map[string]any) int { return byIndex(a, b) })
+	m.answer["choices"] = m.choices
+	for _, choice := range m.choices {
+		if _, ok := choice["text"]; ok {
 			continue
+		}
+		message, ok := choice["message"].(map[string]any)
+		if !ok {
+			message = make(map[string]any)
+			choice["message"] = message
 		}
 		if _, ok := message["content"]; !ok {
 			message["content"] = nil
@@ -175,6 +255,7 @@ func (m *merger) whole() ([]byte, error) {
 			message["role"] = "assistant"
 		}
 		calls, _ := message["tool_calls"].([]any)
+		slices.SortStableFunc(calls, byIndex)
 		for _, call := range calls {
 			if call, ok := call.(map[string]any); ok {
 				delete(call, "index") // belongs to chunks only
