@@ -126,8 +126,9 @@ type run struct {
 }
 
 type failure struct {
-	target *Target
-	err    *llmgateway.Error
+	target   *Target
+	err      *llmgateway.Error
+	disabled bool // it was not asked
 }
 
 func newRun(r *Router, req *llmgateway.Request) *run {
@@ -140,7 +141,8 @@ func newRun(r *Router, req *llmgateway.Request) *run {
 			continue
 		}
 		if status := llmgateway.StatusOf(t.Provider); status.State == llmgateway.StateDisabled {
-			u.failures = append(u.failures, failure{t, &llmgateway.Error{Kind: llmgateway.Overloaded, Message: "disabled: " + status.Detail}})
+			err := &llmgateway.Error{Kind: llmgateway.Overloaded, Message: "disabled: " + status.Detail}
+			u.failures = append(u.failures, failure{target: t, err: err, disabled: true})
 			continue
 		}
 		u.left = append(u.left, t)
@@ -199,7 +201,7 @@ func (u *run) pause(ctx context.Context) bool {
 const maxRetryAfter = 10 * time.Second
 
 func (u *run) failed(t *Target, err *llmgateway.Error) {
-	u.failures = append(u.failures, failure{t, err})
+	u.failures = append(u.failures, failure{target: t, err: err})
 	switch err.Kind {
 	case llmgateway.InvalidRequest, llmgateway.ContentFilter, llmgateway.Canceled:
 		u.final = err
@@ -229,27 +231,33 @@ func (u *run) err(ctx context.Context) error {
 	return summary(u.failures)
 }
 
-// summary makes one error of all that failed: it names every target and its reason, and keeps the kind if all agree.
+// summary makes one error of all that failed: it names every target and its reason, and keeps the kind if all that were
+// asked agree.
 func summary(failures []failure) *llmgateway.Error {
-	all := &llmgateway.Error{Kind: failures[0].err.Kind, RetryAfter: failures[0].err.RetryAfter}
-	var reasons []string
-	var causes []error
-	for _, f := range failures {
+	asked := slices.DeleteFunc(slices.Clone(failures), func(f failure) bool { return f.disabled })
+	if len(asked) == 0 {
+		asked = failures
+	}
+	all := *asked[0].err
+	for _, f := range asked[1:] {
 		if f.err.Kind != all.Kind {
 			all.Kind = llmgateway.Upstream
 		}
 		all.RetryAfter = min(all.RetryAfter, f.err.RetryAfter)
+		all.Status, all.Param, all.Code = 0, "", ""
+	}
+	var reasons []string
+	var causes []error
+	for _, f := range failures {
 		if reason := f.target.Name + ": " + f.err.Message; !slices.Contains(reasons, reason) {
 			reasons = append(reasons, reason)
 			causes = append(causes, f.err)
 		}
 	}
 	all.Message = strings.Join(reasons, "; ")
-	if len(failures) == 1 {
-		all.Param, all.Code = failures[0].err.Param, failures[0].err.Code
-	} else {
+	if len(failures) > 1 {
 		all.Message = "every target failed: " + all.Message
 	}
 	all.Err = errors.Join(causes...)
-	return all
+	return &all
 }
