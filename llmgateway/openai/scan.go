@@ -35,11 +35,16 @@ func scanObject(d []byte, members []llmgateway.Member) ([]llmgateway.Member, err
 		return members, endOfInput(d, i+1)
 	}
 	for {
-		m, next, err := scanMember(d, i, 0)
+		m := llmgateway.Member{Start: i}
+		nameEnd, value, err := skipName(d, i)
 		if err != nil {
 			return members, err
 		}
-		m.Name = name(d[m.Start:next])
+		m.Value = value
+		if m.End, err = skipValue(d, value, 1); err != nil {
+			return members, err
+		}
+		m.Name = name(d[i:nameEnd])
 		members = append(members, m)
 		i = skipSpace(d, m.End)
 		if i >= len(d) {
@@ -56,22 +61,19 @@ func scanObject(d []byte, members []llmgateway.Member) ([]llmgateway.Member, err
 	}
 }
 
-// scanMember scans one member that starts at i. It returns the member without its name, and where the name ends.
-func scanMember(d []byte, i, depth int) (m llmgateway.Member, nameEnd int, err error) {
+// skipName returns where the member name that starts at i ends, and where its value starts.
+func skipName(d []byte, i int) (end, value int, err error) {
 	if i >= len(d) || d[i] != '"' {
-		return m, 0, &syntaxError{i, "a member name"}
+		return i, i, &syntaxError{i, "a member name"}
 	}
-	m.Start = i
-	if nameEnd, err = skipString(d, i); err != nil {
-		return m, 0, err
+	if end, err = skipString(d, i); err != nil {
+		return i, i, err
 	}
-	i = skipSpace(d, nameEnd)
+	i = skipSpace(d, end)
 	if i >= len(d) || d[i] != ':' {
-		return m, 0, &syntaxError{i, "':'"}
+		return i, i, &syntaxError{i, "':'"}
 	}
-	m.Value = skipSpace(d, i+1)
-	m.End, err = skipValue(d, m.Value, depth+1)
-	return m, nameEnd, err
+	return end, skipSpace(d, i+1), nil
 }
 
 func endOfInput(d []byte, i int) error {
@@ -141,11 +143,15 @@ func skipObject(d []byte, i, depth int) (int, error) {
 		return i + 1, nil
 	}
 	for {
-		m, _, err := scanMember(d, i, depth)
+		_, value, err := skipName(d, i)
 		if err != nil {
 			return i, err
 		}
-		i = skipSpace(d, m.End)
+		end, err := skipValue(d, value, depth+1)
+		if err != nil {
+			return i, err
+		}
+		i = skipSpace(d, end)
 		if i >= len(d) || d[i] != ',' && d[i] != '}' {
 			return i, &syntaxError{i, "',' or '}'"}
 		}
