@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -162,8 +163,16 @@ func TestTransportsSendOnlyTheBodyTheyWereGiven(t *testing.T) {
 			defer server.Close()
 			transport := server.Client().Transport
 			if !server.EnableHTTP2 {
-				transport = DefaultTransport()
-				defer transport.(*http.Transport).CloseIdleConnections()
+				h1 := DefaultTransport()
+				h1.DialContext = DialForBodies(func(ctx context.Context, network, address string) (net.Conn, error) {
+					c, err := (&net.Dialer{}).DialContext(ctx, network, address)
+					if err == nil {
+						err = c.(*net.TCPConn).SetWriteBuffer(16 << 10) // else whole bodies vanish in it before they can be cut
+					}
+					return c, err
+				})
+				defer h1.CloseIdleConnections()
+				transport = h1
 			}
 
 			requests := 400
