@@ -192,7 +192,9 @@ func (c *Client) stream(ctx context.Context, req *llmgateway.Request, resp *http
 			return
 		}
 		if string(data) == "[DONE]" {
-			drain(resp.Body)
+			if events.err == nil {
+				drain(resp.Body)
+			}
 			if !in.carried {
 				yield(llmgateway.Event{}, nothingInIt())
 			}

@@ -101,8 +101,8 @@ func (e *eventReader) blankFollows() bool {
 	return len(rest) > 0 && rest[0] == '\n' || len(rest) > 1 && rest[0] == '\r' && rest[1] == '\n'
 }
 
-// more reports whether another chunk is in the buffer as a whole. A comment is none, and neither is the end marker: what
-// follows them may be slow.
+// more reports whether what comes next is in the buffer as a whole: another chunk, or the end marker with the end of the
+// answer. A comment is none, and neither is an end marker alone: what follows them may be slow.
 func (e *eventReader) more() bool {
 	rest := bytes.TrimLeft(e.buf[e.start:e.end], "\r\n")
 	end := bytes.Index(rest, []byte("\n\n"))
@@ -111,7 +111,7 @@ func (e *eventReader) more() bool {
 	}
 	line, _, _ := bytes.Cut(rest[:end], []byte("\n"))
 	value, ok := field(line)
-	return ok && string(value) != "[DONE]"
+	return ok && (e.err == io.EOF || string(value) != "[DONE]")
 }
 
 // line returns the next line without its end, valid until the buffer is filled again.

@@ -19,7 +19,9 @@ func Write(w http.ResponseWriter, req *llmgateway.Request, events iter.Seq2[llmg
 	if !req.ClientStream {
 		return writeWhole(w, events)
 	}
-	s := stream{w: w, flusher: http.NewResponseController(w)}
+	buf := eventBuffers.Get().(*[eventBuffer]byte)
+	defer eventBuffers.Put(buf)
+	s := stream{w: w, flusher: http.NewResponseController(w), pending: buf[:0]}
 	for event, err := range events {
 		if err != nil {
 			return s.fail(err)
@@ -28,7 +30,8 @@ func Write(w http.ResponseWriter, req *llmgateway.Request, events iter.Seq2[llmg
 			return &BrokenError{&llmgateway.Error{Kind: llmgateway.Canceled, Message: "the client closed the stream", Err: err}}
 		}
 	}
-	_, _ = w.Write([]byte("data: [DONE]\n\n"))
+	s.pending = append(s.pending, "data: [DONE]\n\n"...)
+	_, _ = w.Write(s.pending)
 	return nil
 }
 
@@ -61,23 +64,28 @@ type stream struct {
 	w       http.ResponseWriter
 	flusher *http.ResponseController
 	begun   bool
-	line    []byte
+	pending []byte // events to be written together
 }
+
+// maxPending is how much is written together at most, but for the event that reaches it.
+const maxPending = eventBuffer / 2
 
 func (s *stream) send(data []byte, flush bool) error {
 	if !s.begun {
 		s.begin()
 	}
-	s.line = append(s.line[:0], "data: "...)
+	s.pending = append(s.pending, "data: "...)
 	if bytes.IndexByte(data, '\n') >= 0 {
 		data = bytes.ReplaceAll(data, []byte("\n"), []byte("\ndata: "))
 	}
-	s.line = append(append(s.line, data...), "\n\n"...)
-	if _, err := s.w.Write(s.line); err != nil {
-		return err
-	}
-	if !flush {
+	s.pending = append(append(s.pending, data...), "\n\n"...)
+	if !flush && len(s.pending) < maxPending {
 		return nil
+	}
+	_, err := s.w.Write(s.pending)
+	s.pending = s.pending[:0]
+	if err != nil || !flush {
+		return err
 	}
 	return s.flusher.Flush()
 }

@@ -80,7 +80,7 @@ func (t *Target) watch(ctx context.Context, req *llmgateway.Request) iter.Seq2[l
 			if !yield(event, nil) {
 				return
 			}
-			if committed = committed || event.Carries; committed && req.Stream {
+			if committed = committed || event.Carries; committed && req.Stream && !event.More {
 				idle.set(t.StreamIdleTimeout, "no further token")
 			}
 		}
