@@ -45,7 +45,7 @@ check: bin/caddy ## run what is quick: formats, go.mod, go vet, the Caddyfile
 	@files="$$("$$($(GO) env GOROOT)/bin/gofmt" -l .)"; [ -z "$$files" ] || { echo "please run make format:" $$files >&2; exit 1; }
 	$(GO) mod tidy -diff
 	$(GO) vet -race ./...
-	bin/caddy fmt --diff Caddyfile
+	@diff="$$(bin/caddy fmt --diff Caddyfile)" || { grep '^[-+]' <<<"$$diff"; exit 1; }
 	bin/caddy validate --config Caddyfile
 
 .PHONY: lint
