@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -25,18 +26,18 @@ type Engine struct {
 	// closing is closed when the last holder lets go, done when nothing is left after that.
 	closing, done chan struct{}
 
-	mu        sync.Mutex // guards what follows
-	changed   chan struct{}
-	running   bool    // supervise runs
-	current   *server // starting, ready or stopping; nil between two
-	ready     bool    // current takes requests
-	closed    bool
-	pins      int // leases, and requests that wait for one
-	keepAlive time.Duration
-	idle      *time.Timer // unloads
-	failures  int         // in a row
-	failure   *failure    // of the last try, or nil
-	retryAt   time.Time   // no new try before it
+	mu       sync.Mutex // guards what follows
+	changed  chan struct{}
+	running  bool    // supervise runs
+	current  *server // starting, ready or stopping; nil between two
+	ready    bool    // current takes requests
+	closed   bool
+	pins     int              // leases, and requests that wait for one
+	wishes   []*time.Duration // of KeepAlive
+	idle     *time.Timer      // unloads
+	failures int              // in a row
+	failure  *failure         // of the last try, or nil
+	retryAt  time.Time        // no new try before it
 }
 
 // timing is when an engine does things. Tests have less time.
@@ -94,9 +95,9 @@ func (l *Lease) Release() { l.release() }
 // that the next request finds the model ready. If the model cannot be loaded, the error is an [llmgateway.Error] of kind
 // Overloaded: somebody else may answer.
 func (e *Engine) Acquire(ctx context.Context) (*Lease, error) {
-	unshare, err := e.shared.Acquire()
+	unshare, err := e.hold()
 	if err != nil {
-		return nil, &llmgateway.Error{Kind: llmgateway.Overloaded, Message: "the local model was unloaded", Err: err}
+		return nil, err
 	}
 	release := sync.OnceFunc(func() {
 		e.unpin()
@@ -109,6 +110,18 @@ func (e *Engine) Acquire(ctx context.Context) (*Lease, error) {
 	}
 	return &Lease{server: server, release: release}, nil
 }
+
+// hold keeps the engine from being closed, though not its server from being unloaded. It fails with [ErrClosed] if
+// everybody has let go already.
+func (e *Engine) hold() (release func(), err error) {
+	release, err = e.shared.Acquire()
+	if err != nil {
+		return nil, errUnloaded
+	}
+	return release, nil
+}
+
+var errUnloaded = &llmgateway.Error{Kind: llmgateway.Overloaded, Message: "the local model was unloaded", Err: ErrClosed}
 
 func (e *Engine) await(ctx context.Context) (*server, error) {
 	e.mu.Lock()
@@ -146,7 +159,7 @@ func (e *Engine) want() error {
 	switch {
 	case e.running:
 	case e.closed:
-		return &llmgateway.Error{Kind: llmgateway.Overloaded, Message: "the local model was unloaded", Err: ErrClosed}
+		return errUnloaded
 	case time.Now().Before(e.retryAt):
 		return e.failure.asError(time.Until(e.retryAt))
 	default:
@@ -156,12 +169,32 @@ func (e *Engine) want() error {
 	return nil
 }
 
-// SetKeepAlive makes the engine unload its model when there was no request for that long. 0 keeps it loaded.
-func (e *Engine) SetKeepAlive(d time.Duration) {
+// KeepAlive asks the engine to unload its model when there was no request for that long; 0 asks to keep it. The longest
+// of all wishes counts, until it is withdrawn. Without any the model is kept.
+func (e *Engine) KeepAlive(d time.Duration) (withdraw func()) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.keepAlive = d
+	wish := &d
+	e.wishes = append(e.wishes, wish)
 	e.watchIdle()
+	return func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.wishes = slices.DeleteFunc(e.wishes, func(other *time.Duration) bool { return other == wish })
+		e.watchIdle()
+	}
+}
+
+// keepAlive returns the longest wish, or 0. mu is held.
+func (e *Engine) keepAlive() time.Duration {
+	longest := time.Duration(0)
+	for _, wish := range e.wishes {
+		if *wish <= 0 {
+			return 0
+		}
+		longest = max(longest, *wish)
+	}
+	return longest
 }
 
 // pin notes that there is work. mu is held.
@@ -183,11 +216,12 @@ func (e *Engine) watchIdle() {
 		e.idle.Stop()
 		e.idle = nil
 	}
-	if e.pins > 0 || !e.ready || e.keepAlive <= 0 {
+	keepAlive := e.keepAlive()
+	if e.pins > 0 || !e.ready || keepAlive == 0 {
 		return
 	}
 	server := e.current
-	e.idle = time.AfterFunc(e.keepAlive, func() {
+	e.idle = time.AfterFunc(keepAlive, func() {
 		e.mu.Lock()
 		defer e.mu.Unlock()
 		if e.pins == 0 && e.ready && e.current == server {

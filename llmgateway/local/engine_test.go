@@ -273,7 +273,7 @@ func TestStubbornServerIsKilled(t *testing.T) {
 func TestIdleEngineUnloadsAndComesBack(t *testing.T) {
 	log := filepath.Join(t.TempDir(), "starts")
 	e := engine(t, nil, "--starts", log)
-	e.SetKeepAlive(20 * time.Millisecond)
+	e.KeepAlive(20 * time.Millisecond)
 	lease := acquire(t, e)
 	time.Sleep(60 * time.Millisecond)
 	if got := e.Status().State; got != llmgateway.StateReady {

@@ -28,10 +28,10 @@ import (
 // environment is too poor to tell them, so their arguments do.
 func TestMain(m *testing.M) {
 	switch {
-	case slices.Contains(os.Args, "--fake"):
-		fakeServer()
 	case slices.Contains(os.Args, "--gateway"):
 		fakeGateway()
+	case slices.Contains(os.Args, "--fake"):
+		fakeServer()
 	default:
 		os.Exit(run(m))
 	}
@@ -258,14 +258,21 @@ func kill(t *testing.T, e *Engine) {
 
 var discard = slog.New(slog.DiscardHandler)
 
-// fakeGateway starts an engine, tells its process's number, and waits to be killed.
+// fakeGateway starts an engine with the given llama-server, model and flags, and tells its process's number and socket.
+// It lets go of the engine and exits when its input ends.
 func fakeGateway() {
-	config := Config{Binary: os.Args[0], ModelPath: os.Args[len(os.Args)-1], Args: JoinArgs([]string{"--fake", "--stubborn"})}
-	e := NewEngine(config.Key(), discard)
+	args := os.Args[slices.Index(os.Args, "--gateway")+1:]
+	e := NewEngine(Config{Binary: args[0], ModelPath: args[1], NCtx: 512, Args: JoinArgs(args[2:])}.Key(), discard)
 	e.Preload()
 	for e.Status().State != llmgateway.StateReady {
+		if status := e.Status(); !status.State.Live() {
+			fmt.Fprintln(os.Stderr, status.Detail)
+			os.Exit(1)
+		}
 		time.Sleep(time.Millisecond)
 	}
 	fmt.Println(pid(e), e.current.socket)
-	select {}
+	_, _ = io.Copy(io.Discard, os.Stdin)
+	_ = e.Destruct()
+	os.Exit(0)
 }

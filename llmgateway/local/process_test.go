@@ -1,8 +1,8 @@
 package local
 
 import (
-	"bufio"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,38 +12,69 @@ import (
 	"time"
 )
 
+// gateway is another process that has an engine.
+type gateway struct {
+	*exec.Cmd
+	input  io.Closer
+	child  int
+	socket string
+}
+
+func startGateway(t *testing.T, args ...string) *gateway {
+	t.Helper()
+	g := &gateway{Cmd: exec.Command(os.Args[0], append([]string{"--gateway"}, args...)...)}
+	g.Stderr = t.Output()
+	var err error
+	if g.input, err = g.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	out, err := g.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = g.Process.Kill()
+		_ = g.Wait()
+	})
+	if _, err := fmt.Fscan(out, &g.child, &g.socket); err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
 func TestChildDiesWithTheGateway(t *testing.T) {
 	noLeaks(t)
-	gateway := exec.Command(os.Args[0], "--gateway", modelFile(t))
-	out, err := gateway.StdoutPipe()
-	if err != nil {
+	g := startGateway(t, os.Args[0], modelFile(t), "--fake", "--stubborn")
+	if err := g.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	if err := gateway.Start(); err != nil {
-		t.Fatal(err)
-	}
-	var child int
-	var socket string
-	line, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := fmt.Sscan(line, &child, &socket); err != nil {
-		t.Fatal(err)
-	}
-	if err := gateway.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	_ = gateway.Wait()
-	eventually(t, "the child's end", func() bool { return !alive(child) })
+	_ = g.Wait()
+	eventually(t, "the child's end", func() bool { return !alive(g.child) })
 
 	// Nobody could remove the socket. The next gateway does.
-	if _, err := os.Stat(socket); err != nil {
+	if _, err := os.Stat(g.socket); err != nil {
 		t.Fatalf("expected a socket that was left: %v", err)
 	}
 	acquire(t, engine(t, nil))
-	if _, err := os.Stat(filepath.Dir(socket)); err == nil {
+	if _, err := os.Stat(filepath.Dir(g.socket)); err == nil {
 		t.Error("the dead gateway's folder is still there")
+	}
+}
+
+// TestExitLeavesNothing exits right after letting go of the engine, as Caddy does.
+func TestExitLeavesNothing(t *testing.T) {
+	noLeaks(t)
+	g := startGateway(t, os.Args[0], modelFile(t), "--fake", "--stubborn")
+	_ = g.input.Close()
+	if err := g.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the child's end", func() bool { return !alive(g.child) })
+	if _, err := os.Stat(filepath.Dir(g.socket)); err == nil {
+		t.Error("the folder for sockets is still there")
 	}
 }
 

@@ -23,13 +23,21 @@ type Provider struct {
 	MaxQueue int
 }
 
-// Generate implements llmgateway.Provider.
+// Generate implements llmgateway.Provider. If the engine is closed already, the only error is [ErrClosed], in an
+// [llmgateway.Error].
 func (p *Provider) Generate(ctx context.Context, req *llmgateway.Request) iter.Seq2[llmgateway.Event, error] {
 	return func(yield func(llmgateway.Event, error) bool) {
 		if p.Engine.key.MMProj != "" && fetches(req) {
 			yield(llmgateway.Event{}, unsuitable("the local model takes images as data: URLs; it fetches none", nil))
 			return
 		}
+		// A request that waits for its slot holds the engine like one that has it: its configuration may go meanwhile.
+		release, err := p.Engine.hold()
+		if err != nil {
+			yield(llmgateway.Event{}, err)
+			return
+		}
+		defer release()
 		full, err := p.Engine.queue.enter(ctx, p.MaxQueue)
 		if full {
 			err = &llmgateway.Error{Kind: llmgateway.Overloaded, Message: "the local model's queue is full"}

@@ -22,18 +22,8 @@ import (
 // realEngine returns an engine with the real llama-server and the starter model.
 func realEngine(t *testing.T, logs io.Writer, config Config) *Engine {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("starts llama-server")
-	}
-	binary, err := FindServer("")
-	if err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
 	noLeaks(t)
-	config.Binary = binary
+	config.Binary = realServer(t)
 	if config.ModelPath == "" {
 		config.ModelPath = starterModel(t)
 	}
@@ -46,6 +36,23 @@ func realEngine(t *testing.T, logs io.Writer, config Config) *Engine {
 		gone(t, e)
 	})
 	return e
+}
+
+// realServer returns the path of llama-server. Only CI insists on one.
+func realServer(t *testing.T) string {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("starts llama-server")
+	}
+	binary, err := FindServer("")
+	if err == nil {
+		return binary
+	}
+	if os.Getenv("CI") != "" {
+		t.Fatal(err)
+	}
+	t.Skip(err)
+	return ""
 }
 
 func starterModel(t *testing.T) string {
@@ -151,6 +158,15 @@ func TestRealServerIsRestartedAfterKill(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Logf("answered again %v after kill -9", time.Since(began))
+}
+
+func TestRealServerDiesWithTheGateway(t *testing.T) {
+	g := startGateway(t, realServer(t), starterModel(t))
+	began := time.Now()
+	_ = g.Process.Kill()
+	eventually(t, "the server's end", func() bool { return !alive(g.child) })
+	t.Logf("ended %v after the gateway was killed", time.Since(began))
+	removeStale(os.Getenv("XDG_RUNTIME_DIR"))
 }
 
 func TestRealServerStopsGeneratingWhenNobodyListens(t *testing.T) {
