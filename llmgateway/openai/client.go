@@ -112,13 +112,13 @@ func (c *Client) send(ctx context.Context, req *llmgateway.Request) (*http.Respo
 	}
 	resp, err := transport.RoundTrip(hr)
 	if err != nil {
-		return nil, transportError(ctx, err)
+		return nil, c.transportError(ctx, err)
 	}
 	if resp.StatusCode != http.StatusOK {
 		defer resp.Body.Close()
 		text, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
 		if ctx.Err() != nil {
-			return nil, transportError(ctx, ctx.Err())
+			return nil, c.transportError(ctx, ctx.Err())
 		}
 		return nil, c.statusError(resp, text)
 	}
@@ -160,12 +160,12 @@ const maxAnswer = 256 << 20
 // whole yields an answer that is not streamed.
 func (c *Client) whole(ctx context.Context, req *llmgateway.Request, resp *http.Response, yield func(llmgateway.Event, error) bool) {
 	if !isType(resp, "application/json") {
-		yield(llmgateway.Event{}, unexpectedType(resp, "JSON"))
+		yield(llmgateway.Event{}, c.unexpectedType(resp, "JSON"))
 		return
 	}
 	body, err := llmgateway.ReadBody(resp.Body, resp.ContentLength, maxAnswer)
 	if err != nil {
-		yield(llmgateway.Event{}, transportError(ctx, fmt.Errorf("reading the answer: %w", err)))
+		yield(llmgateway.Event{}, c.transportError(ctx, fmt.Errorf("reading the answer: %w", err)))
 		return
 	}
 	defer body.Release()
@@ -188,7 +188,7 @@ func (c *Client) stream(ctx context.Context, req *llmgateway.Request, resp *http
 			return // some servers leave out the end marker; the finish reason says that the answer is whole
 		}
 		if err != nil {
-			yield(llmgateway.Event{}, brokenStream(ctx, err))
+			yield(llmgateway.Event{}, c.brokenStream(ctx, err))
 			return
 		}
 		if string(data) == "[DONE]" {
@@ -213,11 +213,11 @@ func ended(ctx context.Context, err error) bool {
 	return (err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF)) && ctx.Err() == nil
 }
 
-func brokenStream(ctx context.Context, err error) error {
+func (c *Client) brokenStream(ctx context.Context, err error) error {
 	if ended(ctx, err) {
 		return &llmgateway.Error{Kind: llmgateway.Upstream, Message: "the stream ended before the answer did", Err: err}
 	}
-	return transportError(ctx, fmt.Errorf("reading the stream: %w", err))
+	return c.transportError(ctx, fmt.Errorf("reading the stream: %w", err))
 }
 
 // drain reads what follows the end marker, normally nothing, so that the connection can be used again. A server that
@@ -237,7 +237,7 @@ func (c *Client) notStream(resp *http.Response, yield func(llmgateway.Event, err
 		yield(llmgateway.Event{}, streamError(text, c.redact))
 		return
 	}
-	yield(llmgateway.Event{}, unexpectedType(resp, "an event stream"))
+	yield(llmgateway.Event{}, c.unexpectedType(resp, "an event stream"))
 }
 
 func isType(resp *http.Response, want string) bool {
@@ -246,14 +246,14 @@ func isType(resp *http.Response, want string) bool {
 		return true
 	}
 	mediaType, _, err := mime.ParseMediaType(value)
-	return err == nil && mediaType == want
+	return mediaType == want && (err == nil || errors.Is(err, mime.ErrInvalidMediaParameter))
 }
 
-func unexpectedType(resp *http.Response, want string) error {
+func (c *Client) unexpectedType(resp *http.Response, want string) error {
 	return &llmgateway.Error{
 		Kind:    llmgateway.Upstream,
 		Status:  resp.StatusCode,
 		Message: "the provider did not answer with " + want,
-		Err:     fmt.Errorf("content type %q", shorten(resp.Header.Get("Content-Type"))),
+		Err:     fmt.Errorf("content type %q", shorten(c.redact(resp.Header.Get("Content-Type")))),
 	}
 }
