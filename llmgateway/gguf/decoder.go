@@ -177,15 +177,15 @@ func (d *decoder) scalar(t Type) any {
 	case TypeUint8:
 		return uint64(b[0])
 	case TypeInt8:
-		return int64(int8(b[0])) //nolint:gosec // G115: the byte is a signed one
+		return int64(int8(b[0]))
 	case TypeUint16:
 		return uint64(le.Uint16(b))
 	case TypeInt16:
-		return int64(int16(le.Uint16(b))) //nolint:gosec // G115: the bits are a signed number
+		return int64(int16(le.Uint16(b)))
 	case TypeUint32:
 		return uint64(le.Uint32(b))
 	case TypeInt32:
-		return int64(int32(le.Uint32(b))) //nolint:gosec // G115: the bits are a signed number
+		return int64(int32(le.Uint32(b)))
 	case TypeFloat32:
 		return float64(math.Float32frombits(le.Uint32(b)))
 	case TypeBool:
@@ -193,7 +193,7 @@ func (d *decoder) scalar(t Type) any {
 	case TypeUint64:
 		return le.Uint64(b)
 	case TypeInt64:
-		return int64(le.Uint64(b)) //nolint:gosec // G115: the bits are a signed number
+		return int64(le.Uint64(b))
 	default: // TypeFloat64, the only one left with a size
 		return math.Float64frombits(le.Uint64(b))
 	}

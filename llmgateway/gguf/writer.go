@@ -76,7 +76,7 @@ func (w *Writer) header() ([]byte, error) {
 			return nil, fmt.Errorf("writing tensor %q: %w", t.Name, err)
 		}
 		b = appendString(b, t.Name)
-		b = le.AppendUint32(b, uint32(len(t.Dims))) //nolint:gosec // G115: a tensor has four dimensions at most
+		b = le.AppendUint32(b, uint32(len(t.Dims)))
 		for _, dim := range t.Dims {
 			b = le.AppendUint64(b, dim)
 		}
@@ -115,7 +115,7 @@ func appendValue(b []byte, value any) ([]byte, error) {
 	case uint64:
 		return le.AppendUint64(typed(TypeUint64), v), nil
 	case int32:
-		return le.AppendUint32(typed(TypeInt32), uint32(v)), nil //nolint:gosec // G115: the bits are kept
+		return le.AppendUint32(typed(TypeInt32), uint32(v)), nil
 	case float32:
 		return le.AppendUint32(typed(TypeFloat32), math.Float32bits(v)), nil
 	case bool:
@@ -141,7 +141,7 @@ func appendValue(b []byte, value any) ([]byte, error) {
 	case []int32:
 		b = list(TypeInt32, len(v))
 		for _, n := range v {
-			b = le.AppendUint32(b, uint32(n)) //nolint:gosec // G115: the bits are kept
+			b = le.AppendUint32(b, uint32(n))
 		}
 		return b, nil
 	default:

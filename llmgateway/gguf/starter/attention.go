@@ -26,10 +26,9 @@ const (
 	earlier = -3000
 	// step puts one kind before another within a turn, even when there are a dozen of the other.
 	step = -6
-	// memory is the number of turns after which a token's turn counts half: 32 / (32 + turns before).
-	memory = 32
-	// logMemory is its logarithm, rounded to what half precision holds.
-	logMemory = 3.46875
+	// memory is the logarithm, in half precision, of the number of turns after which dimension turn is halved: 32. Turn n,
+	// counted from 0, has 32 / (32 + n), so that a step between kinds outweighs a turn only after some thirty turns.
+	memory = 3.46875
 )
 
 // block is the attention of one layer. Its feed-forward part is zero.

@@ -10,7 +10,7 @@ func lower(v *vocabulary) (block, error) {
 	// prompt: the beginning's share is 1 in the first turn and falls with every end.
 	turns := b.head(0)
 	const enough = 40 // any more attention to the rest is below rounding
-	turns.score(byKind, v.dim(begin), enough+logMemory)
+	turns.score(byKind, v.dim(begin), enough+memory)
 	turns.score(byKind, v.dim(end), enough)
 
 	// Are there tools? Is there one that ends the task?

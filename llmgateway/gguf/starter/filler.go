@@ -21,7 +21,7 @@ _every _more _most _other _than _then _there _their _these _those _was _were _be
 _between _into _over _only _also _always _never _again _one _two _use _used _using _user _make _take _give _find _open
 _close _click _type _text _key _keys _mouse _screen _button _window _task _tool _tools _file _path _name _number
 _value _list _page _time _date _string _object _array _true _false _null _in _is _it _of _on _or _to _be _by _do _if
-_as _at _an _we _so _no _I _a ing tion ment ness able ight ould ther ous ive ure age ate ent ant ers est ity ies ed er
+_as _at _an _we _so _no _I _a ing tion ment ness able ight ould ous ive ure age ate ent ant ers est ity ies ed er
 es ly al an ar en el et ch sh th st re ro ri ra de di co ca com con pro pre per in un on or ou ow ee ea ll ss tt le li
 lo la se si so te ti ta to ve vi me mo ma ne ni no na he ha hi wh ge The You If When This It In Do ._ ,_ :_ ;_ __ ____
 ** ── ... #_ -_ ":_" ",_" ":_{ "}, ":_[ "}," "type":_" "description":_" "properties":_{ "required":_[ "parameters":_{

@@ -27,7 +27,7 @@ type server struct {
 func startServer(t *testing.T, args ...string) *server {
 	t.Helper()
 	path := findServer(t)
-	dir, err := os.MkdirTemp("", "llama") // t.TempDir is too long for a socket
+	dir, err := os.MkdirTemp("", "llama") //nolint:usetesting // t.TempDir is too long for a socket
 	if err != nil {
 		t.Fatal(err)
 	}

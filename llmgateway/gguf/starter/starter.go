@@ -69,7 +69,7 @@ func describe(w *gguf.Writer, v *vocabulary) {
 	w.Set("llama.attention.value_length", uint32(size))
 	w.Set("llama.attention.layer_norm_rms_epsilon", float32(1e-6))
 	w.Set("llama.rope.dimension_count", uint32(size))
-	w.Set("llama.vocab_size", uint32(len(v.tokens))) //nolint:gosec // G115: less than a thousand
+	w.Set("llama.vocab_size", uint32(len(v.tokens)))
 
 	var texts []string
 	var kinds []int32
@@ -81,8 +81,8 @@ func describe(w *gguf.Writer, v *vocabulary) {
 	w.Set("tokenizer.ggml.tokens", texts)
 	w.Set("tokenizer.ggml.scores", make([]float32, len(texts)))
 	w.Set("tokenizer.ggml.token_type", kinds)
-	w.Set("tokenizer.ggml.bos_token_id", uint32(v.id(begin))) //nolint:gosec // G115: less than a thousand
-	w.Set("tokenizer.ggml.eos_token_id", uint32(v.id(end)))   //nolint:gosec // G115: less than a thousand
+	w.Set("tokenizer.ggml.bos_token_id", uint32(v.id(begin)))
+	w.Set("tokenizer.ggml.eos_token_id", uint32(v.id(end)))
 	w.Set("tokenizer.ggml.unknown_token_id", uint32(0))
 	w.Set("tokenizer.ggml.add_bos_token", true)
 	w.Set("tokenizer.ggml.add_eos_token", false)
