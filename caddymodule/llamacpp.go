@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"cmp"
 	"context"
+	"errors"
 	"iter"
 	"log/slog"
 	"time"
@@ -70,7 +71,8 @@ type LlamaCPP struct {
 	// Whether the model is loaded when Caddy starts. Default: at the first request.
 	Preload bool `json:"preload,omitempty"`
 
-	// How long the model stays loaded without requests. Default: for ever.
+	// How long the model stays loaded without requests. Of providers that share a process the longest counts. Default:
+	// for ever.
 	KeepAlive caddy.Duration `json:"keep_alive,omitempty"`
 
 	// The path of llama-server. Default: the environment's LLAMA_SERVER, then PATH, then the project's own build.
@@ -82,6 +84,7 @@ type LlamaCPP struct {
 	provider *local.Provider
 	key      local.Key
 	held     bool
+	withdraw func() // what was asked of the engine; nil before start
 }
 
 const defaultMaxQueue = 64
@@ -101,10 +104,7 @@ func (l *LlamaCPP) Provision(ctx caddy.Context) error {
 		return err
 	}
 	l.key = config.Key()
-	value, _, err := engines.LoadOrNew(l.key, func() (caddy.Destructor, error) {
-		// Not ctx's logger: the engine outlives the configuration that starts it.
-		return local.NewEngine(l.key, slog.New(currentLog{})), nil
-	})
+	engine, err := l.hold()
 	if err != nil {
 		return err
 	}
@@ -113,9 +113,20 @@ func (l *LlamaCPP) Provision(ctx caddy.Context) error {
 	if l.MaxQueue != nil {
 		maxQueue = *l.MaxQueue
 	}
-	engine := value.(*local.Engine)
 	l.provider = &local.Provider{Engine: engine, MaxQueue: maxQueue}
 	return nil
+}
+
+// hold takes a reference to the engine, which whoever took it gives back with engines.Delete.
+func (l *LlamaCPP) hold() (*local.Engine, error) {
+	value, _, err := engines.LoadOrNew(l.key, func() (caddy.Destructor, error) {
+		// Not the context's logger: the engine outlives the configuration that starts it.
+		return local.NewEngine(l.key, slog.New(currentLog{})), nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return value.(*local.Engine), nil
 }
 
 // config translates the settings.
@@ -155,21 +166,47 @@ func (l *LlamaCPP) Cleanup() error {
 		return nil
 	}
 	l.held = false
+	if l.withdraw != nil {
+		l.withdraw()
+	}
 	_, err := engines.Delete(l.key)
 	return err
 }
 
-// start implements starter. Equal engines may differ in how long they are kept; the newest configuration decides.
+// start implements starter.
 func (l *LlamaCPP) start() {
-	l.provider.Engine.SetKeepAlive(time.Duration(l.KeepAlive))
+	l.withdraw = l.provider.Engine.KeepAlive(time.Duration(l.KeepAlive))
 	if l.Preload {
 		l.provider.Engine.Preload()
 	}
 }
 
-// Generate implements llmgateway.Provider.
+// Generate implements llmgateway.Provider. Requests may still come after Cleanup, over connections of the configuration
+// that went, or have been on their way: if nobody else has the engine any more, they get one of their own.
 func (l *LlamaCPP) Generate(ctx context.Context, req *llmgateway.Request) iter.Seq2[llmgateway.Event, error] {
-	return l.provider.Generate(ctx, req)
+	return func(yield func(llmgateway.Event, error) bool) {
+		for event, err := range l.provider.Generate(ctx, req) {
+			if errors.Is(err, local.ErrClosed) {
+				l.generateLate(ctx, req, yield)
+				return
+			}
+			if !yield(event, err) {
+				return
+			}
+		}
+	}
+}
+
+// generateLate answers a request whose engine is closed.
+func (l *LlamaCPP) generateLate(ctx context.Context, req *llmgateway.Request, yield func(llmgateway.Event, error) bool) {
+	engine, err := l.hold()
+	if err != nil {
+		yield(llmgateway.Event{}, err)
+		return
+	}
+	defer func() { _, _ = engines.Delete(l.key) }()
+	late := local.Provider{Engine: engine, MaxQueue: l.provider.MaxQueue}
+	late.Generate(ctx, req)(yield)
 }
 
 // Status implements llmgateway.Reporter.
