@@ -98,7 +98,7 @@ func TestEventReaderBoundsAnEvent(t *testing.T) {
 	line := bytes.Repeat([]byte("a"), 1<<20)
 	for name, unit := range map[string][]byte{
 		"one line without end":     line,
-		"lines without a blank":    append([]byte("data: "), append(line[:len(line):len(line)], '\n')...),
+		"lines without a blank":    append([]byte("data: "), append(slices.Clip(line), '\n')...),
 		"short lines":              bytes.Repeat([]byte("data:\n"), 1<<16),
 		"a comment without an end": append([]byte(":"), line...),
 	} {
