@@ -100,11 +100,12 @@ func (c *Client) send(ctx context.Context, req *llmgateway.Request) (*http.Respo
 	if req.Stream {
 		header = c.events
 	}
+	newBody := bodies(req.Body, segments, size)
 	hr := (&http.Request{
 		Method: http.MethodPost, URL: &u, Host: u.Host, Header: header,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Body: newPayload(req.Body, segments), ContentLength: int64(size),
-		GetBody: func() (io.ReadCloser, error) { return newPayload(req.Body, segments), nil },
+		Body: newBody(), ContentLength: int64(size),
+		GetBody: func() (io.ReadCloser, error) { return newBody(), nil },
 	}).WithContext(ctx)
 	transport := c.Transport
 	if transport == nil {

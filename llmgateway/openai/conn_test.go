@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -89,39 +90,47 @@ func TestConnCopiesWhatItDoesNotKnow(t *testing.T) {
 	}
 }
 
-// TestLargeBodiesAreSentWithoutCopying fails if net/http stops handing bodies to the connection.
-func TestLargeBodiesAreSentWithoutCopying(t *testing.T) {
-	const size = 1 << 20
-	var got int64
+// TestBodiesAreSentInFewWrites fails if net/http stops handing large bodies to the connection, or stops writing small ones
+// together with their header.
+func TestBodiesAreSentInFewWrites(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		got, _ = io.Copy(io.Discard, r.Body)
+		n, _ := io.Copy(io.Discard, r.Body)
 		w.Header().Set("Content-Type", "application/json")
-		_, _ = io.WriteString(w, `{"choices":[{}]}`)
+		_, _ = fmt.Fprintf(w, `{"choices":[{}],"size":%d}`, n)
 	}))
 	defer server.Close()
-	var to *writes
-	transport := DefaultTransport()
-	transport.DialContext = DialForBodies(func(ctx context.Context, network, address string) (net.Conn, error) {
-		c, err := (&net.Dialer{}).DialContext(ctx, network, address)
-		to = &writes{Conn: c}
-		return to, err
-	})
-	defer transport.CloseIdleConnections()
-	c, err := NewClient(server.URL, "", nil, transport)
-	if err != nil {
-		t.Fatal(err)
-	}
-	body := `{"model":"m","x":"` + strings.Repeat("A", size) + `"}`
-	for _, err := range c.Generate(t.Context(), read(t, body)) {
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	if got != int64(len(body)) {
-		t.Errorf("the server got %d bytes, want %d", got, len(body))
-	}
-	if longest := to.longest(); longest < size*9/10 {
-		t.Errorf("the longest write has %d bytes, want nearly all of %d", longest, len(body))
+	for _, test := range []struct {
+		name          string
+		size, longest int
+		writes        int // at most
+	}{
+		{"small", smallBody - 100, smallBody - 100, 1},
+		{"middling", smallBody + 1, smallBody + 1, 2},
+		{"large", 8 << 20, 8 << 20, 2},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var to *writes
+			transport := DefaultTransport()
+			transport.DialContext = DialForBodies(func(ctx context.Context, network, address string) (net.Conn, error) {
+				c, err := (&net.Dialer{}).DialContext(ctx, network, address)
+				to = &writes{Conn: c}
+				return to, err
+			})
+			defer transport.CloseIdleConnections()
+			c, err := NewClient(server.URL, "", nil, transport)
+			if err != nil {
+				t.Fatal(err)
+			}
+			body := `{"model":"m","x":"` + strings.Repeat("A", test.size-20) + `"}`
+			for event, err := range c.Generate(t.Context(), read(t, body)) {
+				if want := fmt.Sprintf(`{"choices":[{}],"size":%d}`, test.size); err != nil || string(event.Data) != want {
+					t.Fatalf("got %s, %v, want %s", event.Data, err, want)
+				}
+			}
+			if longest := to.longest(); longest < test.longest || len(to.each) > test.writes {
+				t.Errorf("got %d writes of at most %d bytes, want %d", len(to.each), longest, test.writes)
+			}
+		})
 	}
 }
 

@@ -1,6 +1,7 @@
 package openai
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"net"
@@ -9,6 +10,21 @@ import (
 
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
 )
+
+// smallBody is the size up to which a body is copied to go out with its header in one write.
+const smallBody = 12 << 10
+
+// bodies returns a function that makes bodies of an HTTP request from the segments.
+//
+// net/http writes the header ahead of a body unless it knows the body to be in memory, and it knows a few types only. So a
+// small body becomes one of them; that it is copied also means that nobody has to be told when the transport is done.
+func bodies(body *llmgateway.Body, segments [][]byte, size int) func() io.ReadCloser {
+	if size > smallBody {
+		return func() io.ReadCloser { return newPayload(body, segments) }
+	}
+	small := bytes.Join(segments, nil)
+	return func() io.ReadCloser { return io.NopCloser(bytes.NewReader(small)) }
+}
 
 // payload is a spliced body on its way to a server. It keeps the request's bytes from going back to their pool until the
 // transport has closed it, which may be long after the attempt was given up.
