@@ -67,7 +67,7 @@ func DefaultTransport() *http.Transport {
 		// A compressed stream may hold tokens back.
 		DisableCompression: true,
 		WriteBufferSize:    16 << 10,
-		ReadBufferSize:     8 << 10,
+		ReadBufferSize:     16 << 10,
 	}
 }
 

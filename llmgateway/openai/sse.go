@@ -8,7 +8,7 @@ import (
 )
 
 const (
-	eventBuffer = 8 << 10
+	eventBuffer = 16 << 10
 	// maxEvent bounds one event. A generated image comes as a few megabytes of base64 in one event.
 	maxEvent = 64 << 20
 )

@@ -68,7 +68,7 @@ type stream struct {
 }
 
 // maxPending is how much is written together at most, but for the event that reaches it.
-const maxPending = eventBuffer / 2
+const maxPending = eventBuffer
 
 func (s *stream) send(data []byte, flush bool) error {
 	if !s.begun {
