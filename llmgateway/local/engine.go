@@ -50,6 +50,10 @@ type timing struct {
 	recheck               time.Duration // before missing files are looked for again
 	stable                time.Duration // of serving that makes up for earlier failures
 	patience              time.Duration // from SIGTERM to SIGKILL
+	// innocent is how soon a server must end after a request was sent to have been on its way out already: a process that
+	// is killed takes connections until the last of its threads is gone. It counts once for a request; a second time it is
+	// no chance.
+	innocent time.Duration
 }
 
 var defaultTiming = timing{
@@ -61,6 +65,7 @@ var defaultTiming = timing{
 	recheck:  2 * time.Second,
 	stable:   30 * time.Second,
 	patience: 10 * time.Second,
+	innocent: 50 * time.Millisecond,
 }
 
 // NewEngine returns an engine that is held once. It starts nothing yet.

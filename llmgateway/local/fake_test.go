@@ -146,7 +146,7 @@ func engine(t *testing.T, change func(*Config), flags ...string) *Engine {
 	e.timing = timing{
 		poll: time.Millisecond, maxPoll: 10 * time.Millisecond, load: 10 * time.Second,
 		backoff: time.Millisecond, maxBackoff: 10 * time.Millisecond, tries: 3,
-		cooldown: time.Hour, maxCooldown: time.Hour, recheck: 0, stable: time.Hour, patience: 5 * time.Second,
+		cooldown: time.Hour, maxCooldown: time.Hour, recheck: 0, stable: time.Hour, patience: 5 * time.Second, innocent: 10 * time.Second,
 	}
 	t.Cleanup(func() {
 		_ = e.Destruct()

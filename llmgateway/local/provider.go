@@ -72,7 +72,7 @@ func (p *Provider) try(ctx context.Context, req *llmgateway.Request, first bool,
 		if err != nil && ctx.Err() == nil {
 			took := time.Since(began)
 			stopped := lease.server.stopped(ctx, err)
-			if stopped && !answered && (isAny(err, unreached) || first && took < innocent) {
+			if stopped && !answered && (isAny(err, unreached) || first && took < p.Engine.timing.innocent) {
 				return true
 			}
 			err = explain(err, stopped)
@@ -84,10 +84,6 @@ func (p *Provider) try(ctx context.Context, req *llmgateway.Request, first bool,
 	}
 	return false
 }
-
-// innocent is how soon a server must end after a request was sent to be on its way out already: a process that is killed
-// takes connections until the last of its threads is gone. It holds once for a request; a second time it is no chance.
-const innocent = 50 * time.Millisecond
 
 // explain says what an error of the client means here.
 func explain(err error, stopped bool) error {
