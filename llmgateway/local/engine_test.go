@@ -287,6 +287,29 @@ func TestIdleEngineUnloadsAndComesBack(t *testing.T) {
 	}
 }
 
+func TestLongestKeepAliveCounts(t *testing.T) {
+	e := NewEngine(Config{ModelPath: "m.gguf"}.Key(), discard)
+	want := func(d time.Duration) {
+		t.Helper()
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		if got := e.keepAlive(); got != d {
+			t.Errorf("got %v, want %v", got, d)
+		}
+	}
+	want(0)
+	e.KeepAlive(time.Minute)
+	withdrawHour := e.KeepAlive(time.Hour)
+	want(time.Hour)
+	withdrawKeep := e.KeepAlive(0)
+	want(0)
+	withdrawKeep()
+	want(time.Hour)
+	withdrawHour()
+	withdrawHour()
+	want(time.Minute)
+}
+
 func TestChildKnowsNoKeys(t *testing.T) {
 	for name, value := range map[string]string{
 		"OPENROUTER_API_KEY": "sk-1", "NVIDIA_API_KEY": "sk-2", "HF_TOKEN": "sk-3", "LLAMA_ARG_CTX_SIZE": "1", "LLAMA_API_KEY": "sk-4",

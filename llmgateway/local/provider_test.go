@@ -144,6 +144,30 @@ func TestReloadKeepsGenerations(t *testing.T) {
 	e.shared = NewShared(func() {}) // for the cleanup
 }
 
+func TestWaitingRequestsHoldTheEngine(t *testing.T) {
+	e := engine(t, nil)
+	p := &Provider{Engine: e, MaxQueue: 1}
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	wg.Go(func() { _, _ = generate(ctx, p, request(t, "wait")) })
+	eventually(t, "a request that runs", func() bool { return e.Status().State == llmgateway.StateReady })
+	wg.Go(func() {
+		if _, err := generate(t.Context(), p, request(t, "")); err != nil {
+			t.Errorf("the request that waited: %v", err)
+		}
+	})
+	eventually(t, "a request that waits", func() bool { return e.Waiting() == 1 })
+	_ = e.Destruct()
+	cancel()
+	wg.Wait()
+	gone(t, e)
+	_, err := generate(t.Context(), p, request(t, ""))
+	if !errors.Is(err, ErrClosed) {
+		t.Errorf("after the end: got %v, want %v", err, ErrClosed)
+	}
+	e.shared = NewShared(func() {}) // for the cleanup
+}
+
 func TestWaitingForALoadEndsWithTheRequest(t *testing.T) {
 	p := &Provider{Engine: engine(t, nil, "--load", "1h")}
 	late := errors.New("first token timeout")
