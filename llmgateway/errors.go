@@ -14,6 +14,9 @@ const (
 	InvalidRequest Kind = "invalid_request"
 	// ContextLength means that the request does not fit into the model's context.
 	ContextLength Kind = "context_length"
+	// Unsupported means that the model or the provider cannot do what the request asks for, such as to see images. Another
+	// may.
+	Unsupported Kind = "unsupported"
 	// ContentFilter means that a provider refuses the content. It is not routed around.
 	ContentFilter Kind = "content_filter"
 	// NoModel means that nobody here knows the model.

@@ -47,7 +47,7 @@ func TestProviderFetchesNoImages(t *testing.T) {
 	}
 	p := &Provider{Engine: engine(t, func(c *Config) { c.MMProj = c.ModelPath })}
 	_, err = generate(t.Context(), p, req)
-	if e := llmgateway.AsError(err); err == nil || e.Code != "unsupported_content" {
+	if e := llmgateway.AsError(err); err == nil || e.Kind != llmgateway.Unsupported {
 		t.Errorf("got %v, want a refusal", err)
 	}
 	if !p.ModelInfo().Vision {

@@ -102,10 +102,9 @@ func explain(err error, stopped bool) error {
 	return &llmgateway.Error{Kind: e.Kind, Status: e.Status, Message: "the local model server failed", Err: cause}
 }
 
-// unsuitable is the error for a request that another model may be able to take. Of the kinds, ContextLength comes nearest:
-// the request does not fit this model, which is neither its nor the request's fault.
+// unsuitable is the error for a request that another model may be able to take.
 func unsuitable(message string, err error) error {
-	return &llmgateway.Error{Kind: llmgateway.ContextLength, Message: message, Param: "messages", Code: "unsupported_content", Err: err}
+	return &llmgateway.Error{Kind: llmgateway.Unsupported, Message: message, Param: "messages", Err: err}
 }
 
 // broken are the errors of a connection whose other end is gone. With unreached, it was gone before it was connected.

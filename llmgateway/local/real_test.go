@@ -141,7 +141,7 @@ func TestRealServerAnswers(t *testing.T) {
 	}
 	image := `{"model":"m","messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"data:image/png;base64,AAAA"}}]}]}`
 	_, err = generate(t.Context(), p, ask(t, llmgateway.Chat, "%s", image))
-	if got := llmgateway.AsError(err); err == nil || got.Code != "unsupported_content" {
+	if got := llmgateway.AsError(err); err == nil || got.Kind != llmgateway.Unsupported {
 		t.Errorf("an image: got %v, want that it is not supported", err)
 	}
 }

@@ -53,7 +53,7 @@ func explain(e *llmgateway.Error, text []byte, redact func(string) string) {
 		message = code.Str // the text may quote a part of the key
 	case llmgateway.RateLimited:
 		e.Message = "the provider's rate limit is reached (" + e.Message + ")"
-	case llmgateway.InvalidRequest, llmgateway.ContextLength, llmgateway.ContentFilter:
+	case llmgateway.InvalidRequest, llmgateway.ContextLength, llmgateway.Unsupported, llmgateway.ContentFilter:
 		if message != "" {
 			e.Message = redact(message)
 		}
@@ -100,6 +100,8 @@ func kindOfStatus(status int) llmgateway.Kind {
 		return llmgateway.Denied
 	case http.StatusTooManyRequests:
 		return llmgateway.RateLimited
+	case http.StatusNotImplemented: // llama-server, when it was started without embeddings
+		return llmgateway.Unsupported
 	case http.StatusServiceUnavailable, 529: // 529 is Anthropic's overloaded_error
 		return llmgateway.Overloaded
 	case http.StatusRequestTimeout, http.StatusGatewayTimeout:

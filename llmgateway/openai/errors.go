@@ -18,6 +18,7 @@ var kinds = map[llmgateway.Kind]struct {
 }{
 	llmgateway.InvalidRequest: {http.StatusBadRequest, "invalid_request_error", ""},
 	llmgateway.ContextLength:  {http.StatusBadRequest, "invalid_request_error", "context_length_exceeded"},
+	llmgateway.Unsupported:    {http.StatusBadRequest, "invalid_request_error", "unsupported_content"},
 	llmgateway.ContentFilter:  {http.StatusBadRequest, "invalid_request_error", "content_filter"},
 	llmgateway.NoModel:        {http.StatusNotFound, "invalid_request_error", "model_not_found"},
 	llmgateway.Denied:         {http.StatusBadGateway, "api_error", "provider_denied"},

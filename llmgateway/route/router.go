@@ -210,7 +210,7 @@ func (u *run) failed(t *Target, err *llmgateway.Error) {
 			u.again = append(u.again, t)
 			u.wait = max(u.router.TryInterval, err.RetryAfter)
 		}
-	case llmgateway.ContextLength, llmgateway.NoModel, llmgateway.Denied, llmgateway.Timeout:
+	case llmgateway.ContextLength, llmgateway.Unsupported, llmgateway.NoModel, llmgateway.Denied, llmgateway.Timeout:
 		// Asking the same target again gives the same answer, or takes as long.
 	}
 }
