@@ -14,6 +14,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tidwall/gjson"
+
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
 )
 
@@ -112,6 +114,13 @@ func (c *Client) send(ctx context.Context, req *llmgateway.Request) (*http.Respo
 		transport = defaultTransport()
 	}
 	resp, err := transport.RoundTrip(hr)
+	if err != nil && brokeWriting(err) && ctx.Err() == nil {
+		// net/http repeats a request by itself when a kept connection turns out to be dead, unless it notices in the middle
+		// of a body, as it does with large ones.
+		again := *hr
+		again.Body = newBody()
+		resp, err = transport.RoundTrip(&again)
+	}
 	if err != nil {
 		return nil, c.transportError(ctx, err)
 	}
@@ -124,6 +133,12 @@ func (c *Client) send(ctx context.Context, req *llmgateway.Request) (*http.Respo
 		return nil, c.statusError(resp, text)
 	}
 	return resp, nil
+}
+
+// brokeWriting reports whether a connection broke while the request was sent, so that nobody can have answered it.
+func brokeWriting(err error) bool {
+	op, ok := errors.AsType[*net.OpError](err)
+	return ok && strings.HasPrefix(op.Op, "write")
 }
 
 // prepare makes the headers that all requests share. A RoundTripper does not change them.
@@ -185,10 +200,10 @@ func (c *Client) stream(ctx context.Context, req *llmgateway.Request, resp *http
 	in := inspector{operation: req.Operation, redact: c.redact}
 	for {
 		data, err := events.next()
-		if ended(ctx, err) && in.finished {
-			return // some servers leave out the end marker; the finish reason says that the answer is whole
-		}
 		if err != nil {
+			if in.finished >= answers(req) && !errors.Is(context.Cause(ctx), context.Canceled) {
+				return // some servers leave out the end marker; the finish reason says that the answer is whole
+			}
 			yield(llmgateway.Event{}, c.brokenStream(ctx, err))
 			return
 		}
@@ -209,13 +224,23 @@ func (c *Client) stream(ctx context.Context, req *llmgateway.Request, resp *http
 	}
 }
 
-// ended reports whether err is the end of a connection, properly or not, that we did not ask for.
-func ended(ctx context.Context, err error) bool {
-	return (err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF)) && ctx.Err() == nil
+// answers returns how many answers a request asks for.
+func answers(req *llmgateway.Request) int {
+	n := 1
+	if m, ok := req.Lookup("n"); ok {
+		n = max(n, int(gjson.ParseBytes(req.Raw(m)).Int()))
+	}
+	if m, ok := req.Lookup("prompt"); ok && req.Operation == llmgateway.Completion {
+		// A list is one prompt for each element, unless they are tokens.
+		if prompts := gjson.ParseBytes(req.Raw(m)); prompts.IsArray() && prompts.Get("0").Type != gjson.Number {
+			n *= max(1, int(prompts.Get("#").Int()))
+		}
+	}
+	return n
 }
 
 func (c *Client) brokenStream(ctx context.Context, err error) error {
-	if ended(ctx, err) {
+	if (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)) && ctx.Err() == nil {
 		return &llmgateway.Error{Kind: llmgateway.Upstream, Message: "the stream ended before the answer did", Err: err}
 	}
 	return c.transportError(ctx, fmt.Errorf("reading the stream: %w", err))

@@ -2,6 +2,7 @@ package openai
 
 import (
 	"bytes"
+	"cmp"
 
 	"github.com/tidwall/gjson"
 
@@ -15,8 +16,8 @@ type inspector struct {
 	members   []llmgateway.Member
 	// carried is set with the first event that carries something; from then on all do.
 	carried bool
-	// finished is set with the first finish reason.
-	finished bool
+	// finished counts the finish reasons. A request for several answers gets one for each.
+	finished int
 }
 
 // inspect returns the event for data, which must be valid JSON. An event that is an error object is returned as err.
@@ -40,9 +41,9 @@ func (in *inspector) inspect(data []byte, whole bool) (event llmgateway.Event, e
 			}
 		case "choices":
 			hasAnswer = hasAnswer || filled(value)
-			if reason := findString(value, `"finish_reason"`); reason != "" {
-				event.FinishReason = reason
-				in.finished = true
+			for reason, rest := findString(value, `"finish_reason"`); reason != ""; reason, rest = findString(rest, `"finish_reason"`) {
+				event.FinishReason = cmp.Or(event.FinishReason, reason)
+				in.finished++
 			}
 			if !in.carried && !whole {
 				in.carried = event.FinishReason != "" || carries(value)
@@ -94,13 +95,14 @@ func empty(value gjson.Result) bool {
 	}
 }
 
-// findString returns the first string that stands behind the quoted name anywhere in valid JSON, or "". A name with its
-// quotes cannot stand inside a string, and as a string value it is not followed by a colon.
-func findString(data []byte, quotedName string) string {
+// findString returns the first string, other than an empty one, that stands behind the quoted name anywhere in valid JSON,
+// and what follows it. A name with its quotes cannot stand inside a string, and as a string value it is not followed by a
+// colon.
+func findString(data []byte, quotedName string) (s string, rest []byte) {
 	for {
 		i := bytes.Index(data, []byte(quotedName))
 		if i < 0 {
-			return ""
+			return "", nil
 		}
 		data = data[i+len(quotedName):]
 		j := skipSpace(data, 0)
@@ -108,8 +110,8 @@ func findString(data []byte, quotedName string) string {
 			continue
 		}
 		if j = skipSpace(data, j+1); j < len(data) && data[j] == '"' {
-			if end, err := skipString(data, j); err == nil {
-				return finishReason(data[j+1 : end-1])
+			if end, err := skipString(data, j); err == nil && end > j+2 {
+				return finishReason(data[j+1 : end-1]), data[end:]
 			}
 		}
 	}

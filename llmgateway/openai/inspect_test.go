@@ -2,6 +2,7 @@ package openai
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -45,6 +46,8 @@ var chunks = []struct {
 	{"finish first", `{"choices":[{"finish_reason":"tool_calls","delta":{}}]}`, true, "tool_calls"},
 	{"another reason", `{"choices":[{"delta":{},"finish_reason":"content_filter"}]}`, true, "content_filter"},
 	{"finish of the second choice", `{"choices":[{"finish_reason":null},{"finish_reason":"stop"}]}`, true, "stop"},
+	{"an empty reason", `{"choices":[{"delta":{},"finish_reason":""}]}`, false, ""},
+	{"an empty reason first", `{"choices":[{"delta":{},"finish_reason":""},{"finish_reason":"stop"}]}`, true, "stop"},
 	{"the words in content", `{"choices":[{"delta":{"content":"\"finish_reason\":\"stop\""},"finish_reason":null}]}`, true, ""},
 	{"the words as a value", `{"choices":[{"delta":{"content":"finish_reason"},"x":"finish_reason","finish_reason":null}]}`, true, ""},
 	{"the words outside of choices", `{"finish_reason":"stop","choices":[{"delta":{}}]}`, false, ""},
@@ -167,9 +170,7 @@ func FuzzInspect(f *testing.F) {
 			case "error":
 				want.failed = want.failed || m.raw[0] == '{' || m.raw[0] == '"'
 			case "choices":
-				if reason := firstFinishReason(m); reason != "" {
-					want.finish = reason
-				}
+				want.finish = cmp.Or(want.finish, firstFinishReason(m))
 				want.carries = want.carries || want.finish != "" || slices.ContainsFunc(m.members, carriesSomething)
 			}
 		}
