@@ -23,7 +23,8 @@ func TestClientClassesAnswersByTheirStatus(t *testing.T) {
 		404: llmgateway.Upstream, 405: llmgateway.Upstream, 409: llmgateway.Upstream, 413: llmgateway.Upstream, 451: llmgateway.Upstream,
 		408: llmgateway.Timeout, 504: llmgateway.Timeout,
 		429: llmgateway.RateLimited,
-		500: llmgateway.Upstream, 501: llmgateway.Upstream, 502: llmgateway.Upstream, 520: llmgateway.Upstream,
+		500: llmgateway.Upstream, 502: llmgateway.Upstream, 520: llmgateway.Upstream,
+		501: llmgateway.Unsupported,
 		503: llmgateway.Overloaded, 529: llmgateway.Overloaded,
 	} {
 		for _, body := range []string{
@@ -198,6 +199,7 @@ func TestErrorBodyIsOpenAIs(t *testing.T) {
 	}{
 		llmgateway.InvalidRequest: {400, `{"error":{"message":"m","type":"invalid_request_error","param":"p","code":null}}`},
 		llmgateway.ContextLength:  {400, `{"error":{"message":"m","type":"invalid_request_error","param":"p","code":"context_length_exceeded"}}`},
+		llmgateway.Unsupported:    {400, `{"error":{"message":"m","type":"invalid_request_error","param":"p","code":"unsupported_content"}}`},
 		llmgateway.ContentFilter:  {400, `{"error":{"message":"m","type":"invalid_request_error","param":"p","code":"content_filter"}}`},
 		llmgateway.NoModel:        {404, `{"error":{"message":"m","type":"invalid_request_error","param":"p","code":"model_not_found"}}`},
 		llmgateway.Denied:         {502, `{"error":{"message":"m","type":"api_error","param":"p","code":"provider_denied"}}`},
