@@ -30,6 +30,9 @@ func Write(w http.ResponseWriter, req *llmgateway.Request, events iter.Seq2[llmg
 			return &BrokenError{&llmgateway.Error{Kind: llmgateway.Canceled, Message: "the client closed the stream", Err: err}}
 		}
 	}
+	if !s.begun {
+		return nothingInIt()
+	}
 	s.pending = append(s.pending, "data: [DONE]\n\n"...)
 	_, _ = w.Write(s.pending)
 	return nil
@@ -44,10 +47,12 @@ func (e *BrokenError) Error() string { return "broken answer: " + e.Err.Error() 
 func (e *BrokenError) Unwrap() error { return e.Err }
 
 func writeWhole(w http.ResponseWriter, events iter.Seq2[llmgateway.Event, error]) error {
+	empty := true
 	for event, err := range events {
 		if err != nil {
 			return err
 		}
+		empty = false
 		h := w.Header()
 		h.Set("Content-Type", "application/json")
 		h.Set("Content-Length", strconv.Itoa(len(event.Data)))
@@ -55,6 +60,9 @@ func writeWhole(w http.ResponseWriter, events iter.Seq2[llmgateway.Event, error]
 		if _, err := w.Write(event.Data); err != nil {
 			return &BrokenError{&llmgateway.Error{Kind: llmgateway.Canceled, Message: "the client closed the connection", Err: err}}
 		}
+	}
+	if empty {
+		return nothingInIt()
 	}
 	return nil
 }
