@@ -14,6 +14,8 @@ type inspector struct {
 	operation llmgateway.Operation
 	redact    func(string) string // takes our keys out of what a provider says
 	members   []llmgateway.Member
+	// last is the last chunk that carried a text and nothing else that inspect looks for.
+	last template
 	// carried is set with the first event that carries something; from then on all do.
 	carried bool
 	// finished counts the finish reasons. A request for several answers gets one for each.
@@ -22,6 +24,9 @@ type inspector struct {
 
 // inspect returns the event for data, which must be valid JSON. An event that is an error object is returned as err.
 func (in *inspector) inspect(data []byte, whole bool) (event llmgateway.Event, err error) {
+	if in.last.matches(data) {
+		return llmgateway.Event{Data: data, Carries: true}, nil
+	}
 	in.members, err = scanObject(data, in.members[:0])
 	if err != nil {
 		return event, &llmgateway.Error{Kind: llmgateway.Upstream, Message: "the provider sent a malformed answer", Err: err}
@@ -54,6 +59,9 @@ func (in *inspector) inspect(data []byte, whole bool) (event llmgateway.Event, e
 	}
 	if whole && !hasAnswer {
 		return event, nothingInIt()
+	}
+	if in.carried && event.FinishReason == "" && event.Usage == nil {
+		in.last.learn(data)
 	}
 	event.Carries, event.Whole = in.carried || whole, whole
 	return event, nil

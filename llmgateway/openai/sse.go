@@ -2,6 +2,7 @@ package openai
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -111,7 +112,7 @@ func (e *eventReader) more() bool {
 	}
 	line, _, _ := bytes.Cut(rest[:end], []byte("\n"))
 	value, ok := field(line)
-	return ok && (e.err == io.EOF || string(value) != "[DONE]")
+	return ok && (errors.Is(e.err, io.EOF) || string(value) != "[DONE]")
 }
 
 // line returns the next line without its end, valid until the buffer is filled again.
