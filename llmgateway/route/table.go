@@ -1,6 +1,7 @@
 package route
 
 import (
+	"cmp"
 	"context"
 	"iter"
 	"maps"
@@ -32,49 +33,57 @@ func (t *Table) Generate(ctx context.Context, req *llmgateway.Request) iter.Seq2
 // resolve finds the router for a request. The request it returns has the name that targets without a model of their own
 // are asked for, and the provider if the client named one before a slash.
 func (t *Table) resolve(req *llmgateway.Request) (*Router, *llmgateway.Request, error) {
-	asked := req.Model
-	router, name := t.lookup(asked)
-	resolved := *req
-	// A model "*" takes any name, also one that begins with a provider's; the provider is then meant.
-	if prefix, rest, ok := strings.Cut(asked, "/"); ok && (router == nil || name == "*") && slices.Contains(t.Providers, prefix) {
-		if r, n := t.lookup(rest); r != nil {
-			if req.Provider != "" && req.Provider != prefix {
-				return nil, nil, &llmgateway.Error{
-					Kind: llmgateway.InvalidRequest, Param: "provider",
-					Message: "the model names provider " + prefix + ", but the request names provider " + req.Provider + "; name one",
-				}
-			}
-			router, name, asked, resolved.Provider = r, n, rest, prefix
-		}
-	}
-	if router == nil {
+	m := t.find(req.Model)
+	if m.router == nil {
 		return nil, nil, &llmgateway.Error{
 			Kind: llmgateway.NoModel, Param: "model",
-			Message: "the model " + shown(asked) + " does not exist here; there are: " + strings.Join(t.names(), ", "),
+			Message: "the model " + shown(m.asked) + " does not exist here; there are: " + strings.Join(t.names(), ", "),
 		}
 	}
-	resolved.Model = name
-	if strings.HasSuffix(name, "*") {
-		resolved.Model = asked
-	}
-	if resolved.Provider != "" && !slices.ContainsFunc(router.Targets, func(t *Target) bool { return t.Name == resolved.Provider }) {
+	if m.prefix != "" && req.Provider != "" && req.Provider != m.prefix {
 		return nil, nil, &llmgateway.Error{
 			Kind: llmgateway.InvalidRequest, Param: "provider",
-			Message: "the model " + shown(asked) + " is not offered by provider " + shown(resolved.Provider) +
-				"; it is offered by: " + strings.Join(router.providers(), ", "),
+			Message: "the model names provider " + m.prefix + ", but the request names provider " + req.Provider + "; name one",
 		}
 	}
-	return router, &resolved, nil
+	resolved := *req
+	resolved.Provider = cmp.Or(m.prefix, req.Provider)
+	resolved.Model = m.name
+	if strings.HasSuffix(m.name, "*") {
+		resolved.Model = m.asked
+	}
+	if resolved.Provider != "" && !slices.ContainsFunc(m.router.Targets, func(t *Target) bool { return t.Name == resolved.Provider }) {
+		return nil, nil, &llmgateway.Error{
+			Kind: llmgateway.InvalidRequest, Param: "provider",
+			Message: "the model " + shown(m.asked) + " is not offered by provider " + shown(resolved.Provider) +
+				"; it is offered by: " + strings.Join(m.router.providers(), ", "),
+		}
+	}
+	return m.router, &resolved, nil
 }
 
 // Resolve returns the configured name that a client's model stands for, or "" if there is none. It is for labels, whose
 // values must be bounded.
-func (t *Table) Resolve(req *llmgateway.Request) string {
-	_, name := t.lookup(req.Model)
-	if _, rest, ok := strings.Cut(req.Model, "/"); ok && name == "" {
-		_, name = t.lookup(rest)
+func (t *Table) Resolve(req *llmgateway.Request) string { return t.find(req.Model).name }
+
+// match is what a client's model turned out to be.
+type match struct {
+	router *Router
+	name   string // in Models
+	asked  string // without the prefix
+	prefix string // the provider before a slash, if the client meant one
+}
+
+// find returns the match for a name; without one it has no router.
+func (t *Table) find(asked string) match {
+	router, name := t.lookup(asked)
+	// A model "*" takes any name, also one that begins with a provider's; the provider is then meant.
+	if prefix, rest, ok := strings.Cut(asked, "/"); ok && (router == nil || name == "*") && slices.Contains(t.Providers, prefix) {
+		if r, n := t.lookup(rest); r != nil {
+			return match{r, n, rest, prefix}
+		}
 	}
-	return name
+	return match{router, name, asked, ""}
 }
 
 // lookup returns the router for a name, and the name in Models that it was found by.
@@ -85,14 +94,11 @@ func (t *Table) lookup(asked string) (*Router, string) {
 	if r, ok := t.Models[asked]; ok && asked != "*" {
 		return r, asked
 	}
-	if pattern := longestMatch(maps.Keys(t.Aliases), asked); pattern != "" {
-		name := t.Aliases[pattern]
-		return t.Models[name], name
+	name := longestMatch(maps.Keys(t.Models), asked)
+	if alias := longestMatch(maps.Keys(t.Aliases), asked); len(alias) > len(name) {
+		name = t.Aliases[alias]
 	}
-	if pattern := longestMatch(maps.Keys(t.Models), asked); pattern != "" {
-		return t.Models[pattern], pattern
-	}
-	return nil, ""
+	return t.Models[name], name
 }
 
 // longestMatch returns the most specific of the patterns ending in * that name matches.
