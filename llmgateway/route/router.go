@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -52,7 +53,13 @@ func (r *Router) Generate(ctx context.Context, req *llmgateway.Request) iter.Seq
 			attempt.Model = target.model(req.Model)
 			info := llmgateway.Attempt{Provider: target.Name, Model: attempt.Model, Number: run.attempts}
 			began := time.Now()
-			err := commit(trace, info, began, target.generate(ctx, &attempt), yield)
+			answering := func() {
+				if trace.Answering != nil {
+					info.Duration = time.Since(began)
+					trace.Answering(info)
+				}
+			}
+			err := commit(ctx, answering, target.generate(ctx, &attempt), yield)
 			if err == nil {
 				return
 			}
@@ -69,12 +76,16 @@ func (r *Router) Generate(ctx context.Context, req *llmgateway.Request) iter.Seq
 // maxHeld bounds the events held back before one carries something. What carries nothing may be dropped.
 const maxHeld = 16
 
-// commit passes events on, from the first that carries something. It returns nil once the caller has been given an
-// answer, whole or broken, and an error if nothing was passed on, so that another target can be asked.
-func commit(trace *llmgateway.Trace, info llmgateway.Attempt, began time.Time, events iter.Seq2[llmgateway.Event, error], yield func(llmgateway.Event, error) bool) error {
+// commit passes events on, from the first that carries something; answering is called right before it. It returns nil
+// once the caller has been given an answer, whole or broken, and an error if nothing was passed on, so that another
+// target can be asked.
+func commit(ctx context.Context, answering func(), events iter.Seq2[llmgateway.Event, error], yield func(llmgateway.Event, error) bool) error {
 	var held []llmgateway.Event
 	committed := false
 	for event, err := range events {
+		if err != nil {
+			err = cause(ctx, err)
+		}
 		if committed {
 			if !yield(event, err) || err != nil {
 				return nil
@@ -92,10 +103,7 @@ func commit(trace *llmgateway.Trace, info llmgateway.Attempt, began time.Time, e
 			continue
 		}
 		committed = true
-		if trace.Answering != nil {
-			info.Duration = time.Since(began)
-			trace.Answering(info)
-		}
+		answering()
 		for _, early := range held {
 			if !yield(early, nil) {
 				return nil
@@ -106,9 +114,17 @@ func commit(trace *llmgateway.Trace, info llmgateway.Attempt, began time.Time, e
 		}
 	}
 	if !committed {
-		return &llmgateway.Error{Kind: llmgateway.Upstream, Message: "the provider ended without an answer"}
+		return cause(ctx, &llmgateway.Error{Kind: llmgateway.Upstream, Message: "the provider ended without an answer"})
 	}
 	return nil
+}
+
+// cause returns why an attempt ended: a provider that was stopped may say it in its own way.
+func cause(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
 }
 
 // run is what one request has tried so far.
@@ -116,13 +132,12 @@ type run struct {
 	router   *Router
 	req      *llmgateway.Request
 	began    time.Time
-	left     []*Target // not tried yet
-	again    []*Target // tried, and worth asking again
-	eligible int       // how many targets there were to begin with
+	left     []*Target             // not tried yet
+	again    map[*Target]time.Time // tried, and worth asking again from then on
+	eligible int                   // how many targets there were to begin with
 	attempts int
 	final    *llmgateway.Error // an error that no other target can mend
 	failures []failure
-	wait     time.Duration // how long the next repetition waits
 }
 
 type failure struct {
@@ -162,10 +177,9 @@ func (u *run) next(ctx context.Context) *Target {
 	}
 	candidates := u.left
 	if len(candidates) == 0 {
-		if len(u.again) == 0 || !u.pause(ctx) {
+		if candidates = u.recovered(ctx); len(candidates) == 0 {
 			return nil
 		}
-		candidates = u.again
 	}
 	if u.attempts > 0 && u.router.TryDuration > 0 && time.Since(u.began) > u.router.TryDuration {
 		return nil
@@ -175,26 +189,37 @@ func (u *run) next(ctx context.Context) *Target {
 		policy = First{}
 	}
 	t := policy.Select(candidates, u.req)
-	isT := func(other *Target) bool { return other == t }
-	u.left = slices.DeleteFunc(u.left, isT)
-	u.again = slices.DeleteFunc(u.again, isT)
+	u.left = slices.DeleteFunc(u.left, func(other *Target) bool { return other == t })
+	delete(u.again, t)
 	u.attempts++
 	return t
 }
 
-// pause waits before a repetition, and reports whether there is time for one.
-func (u *run) pause(ctx context.Context) bool {
-	if u.router.TryDuration > 0 && time.Since(u.began)+u.wait > u.router.TryDuration {
-		return false
+// recovered returns the targets that may be asked again, in configured order. It waits for the first of them, and returns
+// none if there is no time for it.
+func (u *run) recovered(ctx context.Context) (candidates []*Target) {
+	if len(u.again) == 0 {
+		return nil
 	}
-	timer := time.NewTimer(u.wait)
+	first := slices.MinFunc(slices.Collect(maps.Values(u.again)), time.Time.Compare)
+	wait := time.Until(first)
+	if u.router.TryDuration > 0 && time.Since(u.began)+wait > u.router.TryDuration {
+		return nil
+	}
+	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-		return true
 	case <-ctx.Done():
-		return false
+		return nil
 	}
+	now := time.Now()
+	for _, t := range u.router.Targets {
+		if at, ok := u.again[t]; ok && !at.After(now) {
+			candidates = append(candidates, t)
+		}
+	}
+	return candidates
 }
 
 // maxRetryAfter is the longest wish of a provider that a request waits for.
@@ -207,8 +232,10 @@ func (u *run) failed(t *Target, err *llmgateway.Error) {
 		u.final = err
 	case llmgateway.RateLimited, llmgateway.Overloaded, llmgateway.Upstream:
 		if err.RetryAfter <= maxRetryAfter {
-			u.again = append(u.again, t)
-			u.wait = max(u.router.TryInterval, err.RetryAfter)
+			if u.again == nil {
+				u.again = make(map[*Target]time.Time)
+			}
+			u.again[t] = time.Now().Add(max(u.router.TryInterval, err.RetryAfter))
 		}
 	case llmgateway.ContextLength, llmgateway.Unsupported, llmgateway.NoModel, llmgateway.Denied, llmgateway.Timeout:
 		// Asking the same target again gives the same answer, or takes as long.

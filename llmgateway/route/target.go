@@ -67,10 +67,7 @@ func (t *Target) watch(ctx context.Context, req *llmgateway.Request) iter.Seq2[l
 		committed := false
 		for event, err := range t.Provider.Generate(ctx, req) {
 			if err != nil {
-				if ctx.Err() != nil {
-					err = context.Cause(ctx)
-				}
-				yield(event, err)
+				yield(event, cause(ctx, err))
 				return
 			}
 			// Waiting for a slow client is not the provider's silence.
