@@ -2,6 +2,7 @@ package openai
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -77,20 +78,24 @@ func BenchmarkStream(b *testing.B) {
 }
 
 func BenchmarkMerge(b *testing.B) {
-	const chunks = 16
-	b.ReportAllocs()
-	for b.Loop() {
-		for event, err := range Merge(func(yield func(llmgateway.Event, error) bool) {
-			for range chunks {
-				if !yield(llmgateway.Event{Data: []byte(chunk)}, nil) {
-					return
+	for _, chunks := range []int{16, 1000} {
+		b.Run(fmt.Sprint(chunks, " chunks"), func(b *testing.B) {
+			data := []byte(chunk)
+			b.ReportAllocs()
+			for b.Loop() {
+				for _, err := range Merge(func(yield func(llmgateway.Event, error) bool) {
+					for range chunks {
+						if !yield(llmgateway.Event{Data: data, Carries: true}, nil) {
+							return
+						}
+					}
+				}) {
+					if err != nil {
+						b.Fatal(err)
+					}
 				}
 			}
-		}) {
-			if err != nil || len(event.Data) == 0 {
-				b.Fatal(err)
-			}
-		}
+		})
 	}
 }
 

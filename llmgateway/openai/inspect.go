@@ -24,7 +24,7 @@ type inspector struct {
 
 // inspect returns the event for data, which must be valid JSON. An event that is an error object is returned as err.
 func (in *inspector) inspect(data []byte, whole bool) (event llmgateway.Event, err error) {
-	if in.last.matches(data) {
+	if _, ok := in.last.text(data); ok {
 		return llmgateway.Event{Data: data, Carries: true}, nil
 	}
 	in.members, err = scanObject(data, in.members[:0])
@@ -104,24 +104,17 @@ func empty(value gjson.Result) bool {
 }
 
 // findString returns the first string, other than an empty one, that stands behind the quoted name anywhere in valid JSON,
-// and what follows it. A name with its quotes cannot stand inside a string, and as a string value it is not followed by a
-// colon.
+// and what follows it.
 func findString(data []byte, quotedName string) (s string, rest []byte) {
 	for {
-		i := bytes.Index(data, []byte(quotedName))
-		if i < 0 {
+		start, end := stringBehind(data, quotedName)
+		if start < 0 {
 			return "", nil
 		}
-		data = data[i+len(quotedName):]
-		j := skipSpace(data, 0)
-		if j >= len(data) || data[j] != ':' {
-			continue
+		if end > start {
+			return finishReason(data[start:end]), data[end+1:]
 		}
-		if j = skipSpace(data, j+1); j < len(data) && data[j] == '"' {
-			if end, err := skipString(data, j); err == nil && end > j+2 {
-				return finishReason(data[j+1 : end-1]), data[end:]
-			}
-		}
+		data = data[end+1:]
 	}
 }
 

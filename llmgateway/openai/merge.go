@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/tidwall/gjson"
+
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
 )
 
@@ -16,7 +18,7 @@ import (
 // ask for one. Nothing is yielded before the stream has ended well. A stream that carried nothing is an error.
 func Merge(chunks iter.Seq2[llmgateway.Event, error]) iter.Seq2[llmgateway.Event, error] {
 	return func(yield func(llmgateway.Event, error) bool) {
-		m := merger{answer: make(map[string]any), choices: []map[string]any{}}
+		m := newMerger()
 		event := llmgateway.Event{Whole: true}
 		for chunk, err := range chunks {
 			if err == nil {
@@ -52,13 +54,38 @@ func Merge(chunks iter.Seq2[llmgateway.Event, error]) iter.Seq2[llmgateway.Event
 type merger struct {
 	answer  map[string]any
 	choices []map[string]any
+	run     run
+}
+
+func newMerger() *merger {
+	return &merger{answer: make(map[string]any), choices: []map[string]any{}}
 }
 
 func (m *merger) add(chunk []byte) error {
-	d := json.NewDecoder(bytes.NewReader(chunk))
-	d.UseNumber()
-	var next map[string]any
-	if err := d.Decode(&next); err != nil {
+	if m.run.take(chunk) {
+		return nil
+	}
+	if err := m.flush(); err != nil {
+		return err
+	}
+	if err := m.merge(chunk); err != nil {
+		return err
+	}
+	m.run.begin(chunk)
+	return nil
+}
+
+// flush merges what is pending.
+func (m *merger) flush() error {
+	if chunk := m.run.end(); chunk != nil {
+		return m.merge(chunk)
+	}
+	return nil
+}
+
+func (m *merger) merge(chunk []byte) error {
+	next, err := decode(chunk)
+	if err != nil {
 		return fmt.Errorf("merging a stream: %w", err)
 	}
 	choices, _ := next["choices"].([]any)
@@ -81,6 +108,9 @@ func update(object, next map[string]any) {
 	}
 }
 
+// pieceMembers are a choice's members that come in pieces, with their names in a whole answer.
+var pieceMembers = map[string]string{"delta": "message", "text": "text", "logprobs": "logprobs"}
+
 func (m *merger) addChoice(next map[string]any) {
 	if _, ok := next["index"].(json.Number); !ok {
 		next["index"] = json.Number("0")
@@ -91,7 +121,7 @@ func (m *merger) addChoice(next map[string]any) {
 		m.choices = append(m.choices, make(map[string]any))
 	}
 	choice := m.choices[at]
-	for delta, whole := range map[string]string{"delta": "message", "text": "text", "logprobs": "logprobs"} {
+	for delta, whole := range pieceMembers {
 		if piece, ok := next[delta]; ok {
 			choice[whole] = merge(whole, choice[whole], piece)
 			delete(next, delta)
@@ -106,6 +136,38 @@ func (m *merger) addChoice(next map[string]any) {
 		}
 	}
 	update(choice, next)
+}
+
+// decode returns a JSON object with its numbers as they are written.
+func decode(object []byte) (map[string]any, error) {
+	if _, err := scanObject(object, nil); err != nil {
+		return nil, err
+	}
+	decoded, _ := value(gjson.ParseBytes(object)).(map[string]any)
+	return decoded, nil
+}
+
+func value(r gjson.Result) any {
+	switch {
+	case r.IsObject():
+		object := make(map[string]any)
+		r.ForEach(func(name, member gjson.Result) bool {
+			object[name.Str] = value(member)
+			return true
+		})
+		return object
+	case r.IsArray():
+		list := []any{}
+		r.ForEach(func(_, element gjson.Result) bool {
+			list = append(list, value(element))
+			return true
+		})
+		return list
+	case r.Type == gjson.Number:
+		return json.Number(r.Raw)
+	default:
+		return r.Value()
+	}
 }
 
 // text collects the pieces of a string.
@@ -234,6 +296,9 @@ func byIndex(a, b any) int {
 
 // whole returns the answer in the shape of one that was not streamed.
 func (m *merger) whole() ([]byte, error) {
+	if err := m.flush(); err != nil {
+		return nil, err
+	}
 	if object, ok := m.answer["object"].(string); ok {
 		m.answer["object"] = strings.TrimSuffix(object, ".chunk")
 	}

@@ -48,7 +48,7 @@ func TestTemplateMatchesChunksWithAnotherText(t *testing.T) {
 			t.Fatal(err)
 		}
 		for text, want := range map[string]bool{"": true, "another": true, `line\n`: true, `\\`: false, `\"`: false} {
-			if got := in.last.matches([]byte(strings.Replace(chunk, " word", text, 1))); got != want {
+			if _, got := in.last.text([]byte(strings.Replace(chunk, " word", text, 1))); got != want {
 				t.Errorf("%s: %s: got %t, want %t", name, text, got, want)
 			}
 		}
@@ -65,7 +65,7 @@ func TestTemplateIsNotLearnedFromTheLastChunks(t *testing.T) {
 	} {
 		in := inspector{redact: strings.Clone}
 		_, _ = in.inspect([]byte(chunk), false)
-		if in.last.matches([]byte(chunk)) {
+		if _, ok := in.last.text([]byte(chunk)); ok {
 			t.Errorf("learned from %s", chunk)
 		}
 	}
