@@ -11,6 +11,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
+//go:generate go test -run TestReadmeQuotesTheCaddyfileSyntax -update
+
 func init() {
 	httpcaddyfile.RegisterHandlerDirective("llm", parseHandler)
 	// A catch-all reverse_proxy in the same site must not win.
@@ -30,10 +32,10 @@ func parseHandler(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 //			...
 //		}
 //		provider <name> openai [<base_url>] {
-//			base_url  <url>
-//			api_key   <placeholder>
-//			header    <field> <value>
-//			transport <name> {
+//			base_url  <url>            # default: https://api.openai.com/v1, which needs a key
+//			api_key   <placeholder>    # such as {env.OPENAI_API_KEY}; if it is empty the provider is switched off
+//			header    <field> <value>  # a further header (repeatable)
+//			transport <name> {         # as in reverse_proxy; default: HTTP that bounds connecting only
 //				...
 //			}
 //		}
@@ -47,27 +49,24 @@ func parseHandler(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 //
 //		# what clients may ask for (repeatable); names and aliases may end in *
 //		model <name> [<aliases...>] {
-//			to <provider>[/<upstream_model>]...
+//			to <provider>[/<upstream_model>]...    # in order of preference (repeatable)
 //			to <provider>[/<upstream_model>] {
 //				first_token_timeout <duration>
-//				timeout             <duration>
+//				timeout             <duration>     # of one try
 //			}
-//			lb_policy       <name> [<options...>]
-//			lb_retries      <n>
-//			lb_try_duration <duration>
-//			lb_try_interval <duration>
+//			lb_policy | lb_retries | lb_try_duration | lb_try_interval    # where they differ from those below
 //		}
 //
-//		# choosing a target, and trying the next; models may have their own
-//		lb_policy       <name> [<options...>]
-//		lb_retries      <n>
-//		lb_try_duration <duration>
-//		lb_try_interval <duration>
+//		# choosing a target, and trying the next
+//		lb_policy       <name>         # first (default): in the order written
+//		lb_retries      <n>            # tries after the first; default: one for each further target
+//		lb_try_duration <duration>     # no new try starts after it; default: no bound
+//		lb_try_interval <duration>     # pause before a target is asked again; default: 250ms
 //
-//		# deadlines of one generation
-//		first_token_timeout <duration>
-//		stream_idle_timeout <duration>
-//		timeout             <duration>
+//		# deadlines of one generation; default: none
+//		first_token_timeout <duration> # of each try
+//		stream_idle_timeout <duration> # between two events
+//		timeout             <duration> # over all tries
 //	}
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // consume the directive's name

@@ -8,24 +8,24 @@ import (
 // UnmarshalCaddyfile sets up the provider from Caddyfile tokens:
 //
 //	llamacpp <file.gguf> {
-//		n_ctx         <tokens>
-//		n_batch       <tokens>
-//		n_threads     <n>
-//		n_gpu_layers  <n>|all
-//		n_parallel    <n>
-//		max_queue     <n>
-//		mmproj        <file.gguf>
-//		f16_kv        [true|false]
-//		cache_type_k  <type>
-//		cache_type_v  <type>
-//		cache_ram     <size>
-//		embeddings    [<pooling>]
-//		use_mlock     [true|false]
-//		use_mmap      [true|false]
-//		preload       [true|false]
-//		keep_alive    <duration>
-//		llama_server  <path>
-//		args          <flag...>
+//		n_ctx         <tokens>         # context of one request, prompt and answer; default: what the model was trained for
+//		n_batch       <tokens>         # prompt tokens processed at once; default: llama-server's (2048)
+//		n_threads     <n>              # default: one for each physical core
+//		n_gpu_layers  <n>|all          # layers on the GPU; default: as many as fit
+//		n_parallel    <n>              # generations at once; each has n_ctx of its own; default: 1
+//		max_queue     <n>              # requests that wait for their turn; one more goes to the next target; default: 64
+//		mmproj        <file.gguf>      # vision projector; with one the model sees images
+//		f16_kv        [true|false]     # KV cache in f16 or in f32; default: true
+//		cache_type_k  <type>           # KV cache in another type, such as q8_0
+//		cache_type_v  <type>           # needs flash attention if quantised
+//		cache_ram     <size>           # host memory for prompts whose slot went to another request; default: none
+//		embeddings    [<pooling>]      # serve embeddings too; pooling is mean unless named; default: off
+//		use_mlock     [true|false]     # keep the model from being swapped out; default: false
+//		use_mmap      [true|false]     # map the file instead of reading it; default: true
+//		preload       [true|false]     # load when Caddy starts, not at the first request; default: false
+//		keep_alive    <duration>       # unload after that long without a request; default: never
+//		llama_server  <path>           # default: $LLAMA_SERVER, then PATH, then the project's own build
+//		args          <flag...>        # further flags for llama-server (repeatable)
 //	}
 func (l *LlamaCPP) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // consume the provider's type
