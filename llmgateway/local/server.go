@@ -39,13 +39,13 @@ func (e *Engine) start() (*server, *failure) {
 		return nil, newFailure("llama-server could not be started", err)
 	}
 	s.transport = &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		DialContext: openai.DialForBodies(func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, "unix", socket)
-		},
+		}),
 		// A connection that is kept may be closed by the server just when it is used again; a new one takes microseconds.
 		DisableKeepAlives:  true,
 		DisableCompression: true,
-		WriteBufferSize:    64 << 10,
+		WriteBufferSize:    16 << 10,
 	}
 	s.client = &openai.Client{BaseURL: &url.URL{Scheme: "http", Host: "llama", Path: "/v1"}, Transport: s.transport}
 	return s, nil
