@@ -140,7 +140,7 @@ func (m *merger) addChoice(next map[string]any) {
 
 // decode returns a JSON object with its numbers as they are written.
 func decode(object []byte) (map[string]any, error) {
-	if _, err := scanObject(object, nil); err != nil {
+	if err := checkObject(object); err != nil {
 		return nil, err
 	}
 	decoded, _ := value(gjson.ParseBytes(object)).(map[string]any)

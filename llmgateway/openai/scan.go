@@ -61,6 +61,19 @@ func scanObject(d []byte, members []llmgateway.Member) ([]llmgateway.Member, err
 	}
 }
 
+// checkObject reports what is wrong with the JSON object in d, by the same grammar.
+func checkObject(d []byte) error {
+	i := skipSpace(d, 0)
+	if i >= len(d) || d[i] != '{' {
+		return &syntaxError{i, "a JSON object"}
+	}
+	end, err := skipObject(d, i, 0)
+	if err != nil {
+		return err
+	}
+	return endOfInput(d, end)
+}
+
 // skipName returns where the member name that starts at i ends, and where its value starts.
 func skipName(d []byte, i int) (end, value int, err error) {
 	if i >= len(d) || d[i] != '"' {

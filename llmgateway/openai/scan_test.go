@@ -119,6 +119,9 @@ func FuzzScan(f *testing.F) {
 		if got != want {
 			t.Fatalf("got %t (%v), want %t", got, err, want)
 		}
+		if err := checkObject(body); (err == nil) != want {
+			t.Fatalf("checkObject: got %v, want %t", err, want)
+		}
 		if got && json.Valid(body) {
 			checkMembers(t, body)
 		}
