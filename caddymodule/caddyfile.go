@@ -2,10 +2,8 @@ package caddymodule
 
 import (
 	"encoding/json"
-	"strconv"
 	"strings"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -73,7 +71,11 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.ArgErr()
 	}
+	seen := make(seenWords)
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		if err := seen.add(d, "provider", "model"); err != nil {
+			return err
+		}
 		var err error
 		switch word := d.Val(); word {
 		case "provider":
@@ -111,8 +113,8 @@ func (h *Handler) unmarshalProvider(d *caddyfile.Dispenser) error {
 	if _, ok := h.ProvidersRaw[name]; ok {
 		return d.Errf("provider %s already defined", name)
 	}
-	var raw json.RawMessage
-	if err := unmarshalGuest(d, "llm.providers", "type", &raw); err != nil {
+	raw, err := unmarshalGuest(d, "llm.providers", "type")
+	if err != nil {
 		return err
 	}
 	if h.ProvidersRaw == nil {
@@ -132,7 +134,11 @@ func (h *Handler) unmarshalModel(d *caddyfile.Dispenser) error {
 		return d.Errf("model %s already defined", name)
 	}
 	model := &Model{Aliases: d.RemainingArgs()}
+	seen := make(seenWords)
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		if err := seen.add(d, "to"); err != nil {
+			return err
+		}
 		var err error
 		switch word := d.Val(); word {
 		case "to":
@@ -161,7 +167,11 @@ func (m *Model) unmarshalTargets(d *caddyfile.Dispenser) error {
 		return d.ArgErr()
 	}
 	var options Target
+	seen := make(seenWords)
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		if err := seen.add(d); err != nil {
+			return err
+		}
 		var err error
 		switch word := d.Val(); word {
 		case "first_token_timeout":
@@ -191,10 +201,9 @@ func unmarshalLoadBalancing(d *caddyfile.Dispenser, lb **LoadBalancing) (known b
 	}
 	switch d.Val() {
 	case "lb_policy":
-		err = unmarshalPolicy(d, l)
+		l.SelectionPolicyRaw, err = unmarshalGuest(d, "llm.selection_policies", "policy")
 	case "lb_retries":
-		n := 0
-		l.Retries = &n
+		l.Retries = new(int)
 		err = unmarshalInt(d, l.Retries)
 	case "lb_try_duration":
 		err = unmarshalDuration(d, &l.TryDuration)
@@ -205,72 +214,6 @@ func unmarshalLoadBalancing(d *caddyfile.Dispenser, lb **LoadBalancing) (known b
 	}
 	*lb = l
 	return true, err
-}
-
-// unmarshalPolicy parses `lb_policy <name> [<options...>]`.
-func unmarshalPolicy(d *caddyfile.Dispenser, l *LoadBalancing) error {
-	return unmarshalGuest(d, "llm.selection_policies", "policy", &l.SelectionPolicyRaw)
-}
-
-// The helpers below parse the arguments of the word that the dispenser stands at.
-
-func unmarshalString(d *caddyfile.Dispenser, to *string) error {
-	if *to != "" {
-		return d.Errf("%s is already set", d.Val())
-	}
-	if !d.AllArgs(to) {
-		return d.ArgErr()
-	}
-	return nil
-}
-
-func unmarshalDuration(d *caddyfile.Dispenser, to *caddy.Duration) error {
-	word := d.Val()
-	var arg string
-	if !d.AllArgs(&arg) {
-		return d.ArgErr()
-	}
-	if *to != 0 {
-		return d.Errf("%s is already set", word)
-	}
-	value, err := caddy.ParseDuration(arg)
-	if err != nil {
-		return d.Errf("bad duration value %s: %v", arg, err)
-	}
-	if value < 0 {
-		return d.Errf("%s: the duration %s is negative", word, arg)
-	}
-	*to = caddy.Duration(value)
-	return nil
-}
-
-func unmarshalInt(d *caddyfile.Dispenser, to *int) error {
-	word := d.Val()
-	var arg string
-	if !d.AllArgs(&arg) {
-		return d.ArgErr()
-	}
-	value, err := strconv.Atoi(arg)
-	if err != nil || value < 0 {
-		return d.Errf("%s: %q is not a number from 0 up", word, arg)
-	}
-	*to = value
-	return nil
-}
-
-// unmarshalBool parses a word that is true by its presence; an explicit true or false may follow.
-func unmarshalBool(d *caddyfile.Dispenser, to *bool) error {
-	word := d.Val()
-	args := d.RemainingArgs()
-	switch {
-	case len(args) == 0, len(args) == 1 && args[0] == "true":
-		*to = true
-	case len(args) == 1 && args[0] == "false":
-		*to = false
-	default:
-		return d.Errf("%s: write true, false or nothing behind it", word)
-	}
-	return nil
 }
 
 // Interface guards

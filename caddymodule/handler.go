@@ -8,9 +8,10 @@ import (
 	"slices"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"go.uber.org/zap"
 
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/route"
@@ -124,7 +125,10 @@ func (h *Handler) buildTable(ctx caddy.Context) error {
 		}
 		router := model.LoadBalancing.over(h.LoadBalancing).router()
 		router.Timeout = time.Duration(h.Timeout)
-		for _, t := range model.Targets {
+		for i, t := range model.Targets {
+			if t == nil {
+				return fmt.Errorf("model %s: target %d is empty", name, i+1)
+			}
 			router.Targets = append(router.Targets, t.target(h))
 		}
 		h.table.Models[name] = router

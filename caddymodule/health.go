@@ -122,16 +122,7 @@ func parseHealth(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 }
 
 // UnmarshalCaddyfile implements caddyfile.Unmarshaler. The directive takes no arguments.
-func (*Health) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	d.Next() // consume the directive's name
-	if d.NextArg() {
-		return d.ArgErr()
-	}
-	if d.NextBlock(0) {
-		return d.Errf("llm_health takes no block")
-	}
-	return nil
-}
+func (*Health) UnmarshalCaddyfile(d *caddyfile.Dispenser) error { return unmarshalNothing(d) }
 
 // Interface guards
 var (

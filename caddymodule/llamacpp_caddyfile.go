@@ -1,9 +1,6 @@
 package caddymodule
 
-import (
-	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
-	"github.com/dustin/go-humanize"
-)
+import "github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 // UnmarshalCaddyfile sets up the provider from Caddyfile tokens:
 //
@@ -32,7 +29,11 @@ func (l *LlamaCPP) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if !d.AllArgs(&l.Path) {
 		return d.Errf("provider llamacpp takes a model file: llamacpp <file.gguf>")
 	}
+	seen := make(seenWords)
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		if err := seen.add(d, "args"); err != nil {
+			return err
+		}
 		if err := l.unmarshalWord(d); err != nil {
 			return err
 		}
@@ -97,20 +98,6 @@ func (l *LlamaCPP) unmarshalWord(d *caddyfile.Dispenser) error {
 	default:
 		return d.Errf("unrecognized word %s in provider llamacpp; there are: n_ctx, n_batch, n_threads, n_gpu_layers, n_parallel, max_queue, mmproj, f16_kv, cache_type_k, cache_type_v, cache_ram, embeddings, use_mlock, use_mmap, preload, keep_alive, llama_server, args", word)
 	}
-}
-
-func unmarshalSize(d *caddyfile.Dispenser, to *int64) error {
-	word := d.Val()
-	var arg string
-	if !d.AllArgs(&arg) {
-		return d.ArgErr()
-	}
-	size, err := humanize.ParseBytes(arg)
-	if err != nil {
-		return d.Errf("%s: %q is not a size such as 512MiB", word, arg)
-	}
-	*to = int64(size)
-	return nil
 }
 
 // Interface guards

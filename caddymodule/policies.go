@@ -23,13 +23,7 @@ func (First) CaddyModule() caddy.ModuleInfo {
 }
 
 // UnmarshalCaddyfile implements caddyfile.Unmarshaler. It takes no options.
-func (*First) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	d.Next() // consume the policy's name
-	if d.NextArg() {
-		return d.ArgErr()
-	}
-	return nil
-}
+func (*First) UnmarshalCaddyfile(d *caddyfile.Dispenser) error { return unmarshalNothing(d) }
 
 // Interface guards
 var (

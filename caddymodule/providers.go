@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
@@ -144,7 +143,11 @@ func (p *OpenAI) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		return d.ArgErr()
 	}
-	for d.NextBlock(d.Nesting()) {
+	seen := seenWords{"base_url": p.BaseURL != ""}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		if err := seen.add(d, "header"); err != nil {
+			return err
+		}
 		var err error
 		switch word := d.Val(); word {
 		case "base_url":
@@ -161,7 +164,7 @@ func (p *OpenAI) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			}
 			p.Headers.Add(field, value)
 		case "transport":
-			err = unmarshalGuest(d, "http.reverse_proxy.transport", "protocol", &p.TransportRaw)
+			p.TransportRaw, err = unmarshalGuest(d, "http.reverse_proxy.transport", "protocol")
 		default:
 			return d.Errf("unrecognized word %s in a provider; there are: base_url, api_key, header, transport", word)
 		}
@@ -216,30 +219,7 @@ func (Echo) CaddyModule() caddy.ModuleInfo {
 }
 
 // UnmarshalCaddyfile implements caddyfile.Unmarshaler. It takes no options.
-func (*Echo) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	d.Next() // consume the provider's type
-	if d.NextArg() {
-		return d.ArgErr()
-	}
-	return nil
-}
-
-// unmarshalGuest parses the module that the next argument names into raw.
-func unmarshalGuest(d *caddyfile.Dispenser, namespace, inlineKey string, raw *json.RawMessage) error {
-	if !d.NextArg() {
-		return d.ArgErr()
-	}
-	if *raw != nil {
-		return d.Errf("%s is already set", namespace)
-	}
-	name := d.Val()
-	guest, err := caddyfile.UnmarshalModule(d, namespace+"."+name)
-	if err != nil {
-		return err
-	}
-	*raw = caddyconfig.JSONModuleObject(guest, inlineKey, name, nil)
-	return nil
-}
+func (*Echo) UnmarshalCaddyfile(d *caddyfile.Dispenser) error { return unmarshalNothing(d) }
 
 // Interface guards
 var (

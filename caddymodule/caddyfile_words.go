@@ -1,0 +1,130 @@
+package caddymodule
+
+import (
+	"encoding/json"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/dustin/go-humanize"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+)
+
+// seenWords are the words that a block has had so far.
+type seenWords map[string]bool
+
+// add notes the word that the dispenser stands at. Unless it is one of the repeatable ones, it must be new.
+func (s seenWords) add(d *caddyfile.Dispenser, repeatable ...string) error {
+	word := d.Val()
+	if s[word] && !slices.Contains(repeatable, word) {
+		return d.Errf("%s is already set", word)
+	}
+	s[word] = true
+	return nil
+}
+
+// The functions below parse the arguments of the word that the dispenser stands at.
+
+func unmarshalString(d *caddyfile.Dispenser, to *string) error {
+	if !d.AllArgs(to) {
+		return d.ArgErr()
+	}
+	return nil
+}
+
+func unmarshalDuration(d *caddyfile.Dispenser, to *caddy.Duration) error {
+	word := d.Val()
+	var arg string
+	if !d.AllArgs(&arg) {
+		return d.ArgErr()
+	}
+	value, err := caddy.ParseDuration(arg)
+	if err != nil {
+		return d.Errf("%s: %q is not a duration such as 90s: %v", word, arg, err)
+	}
+	if value < 0 {
+		return d.Errf("%s: the duration %s is negative", word, arg)
+	}
+	*to = caddy.Duration(value)
+	return nil
+}
+
+func unmarshalInt(d *caddyfile.Dispenser, to *int) error {
+	word := d.Val()
+	var arg string
+	if !d.AllArgs(&arg) {
+		return d.ArgErr()
+	}
+	value, err := strconv.Atoi(arg)
+	if err != nil || value < 0 {
+		return d.Errf("%s: %q is not a number from 0 up", word, arg)
+	}
+	*to = value
+	return nil
+}
+
+// unmarshalBool parses a word that is true by its presence; an explicit true or false may follow.
+func unmarshalBool(d *caddyfile.Dispenser, to *bool) error {
+	word := d.Val()
+	args := d.RemainingArgs()
+	switch {
+	case len(args) == 0, len(args) == 1 && args[0] == "true":
+		*to = true
+	case len(args) == 1 && args[0] == "false":
+		*to = false
+	default:
+		return d.Errf("%s: write true, false or nothing behind it", word)
+	}
+	return nil
+}
+
+func unmarshalSize(d *caddyfile.Dispenser, to *int64) error {
+	word := d.Val()
+	var arg string
+	if !d.AllArgs(&arg) {
+		return d.ArgErr()
+	}
+	size, err := humanize.ParseBytes(arg)
+	if err != nil || size > math.MaxInt64 {
+		return d.Errf("%s: %q is not a size such as 512MiB", word, arg)
+	}
+	*to = int64(size)
+	return nil
+}
+
+// unmarshalGuest parses the module that the next argument names.
+func unmarshalGuest(d *caddyfile.Dispenser, namespace, inlineKey string) (json.RawMessage, error) {
+	if !d.NextArg() {
+		return nil, d.ArgErr()
+	}
+	name := d.Val()
+	if _, err := caddy.GetModule(namespace + "." + name); err != nil {
+		var known []string
+		for _, module := range caddy.GetModules(namespace) {
+			known = append(known, module.ID.Name())
+		}
+		return nil, d.Errf("there is no module %s.%s; there are: %s", namespace, name, strings.Join(known, ", "))
+	}
+	guest, err := caddyfile.UnmarshalModule(d, namespace+"."+name)
+	if err != nil {
+		return nil, err
+	}
+	return caddyconfig.JSONModuleObject(guest, inlineKey, name, nil), nil
+}
+
+// unmarshalNothing parses a module that takes neither arguments nor a block.
+func unmarshalNothing(d *caddyfile.Dispenser) error {
+	d.Next() // consume the module's name
+	name := d.Val()
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	if d.NextBlock(d.Nesting()) {
+		return d.Errf("%s takes no block", name)
+	}
+	return nil
+}
