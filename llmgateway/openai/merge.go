@@ -313,8 +313,8 @@ func (m *merger) whole() ([]byte, error) {
 			message = make(map[string]any)
 			choice["message"] = message
 		}
-		if _, ok := message["content"]; !ok {
-			message["content"] = nil
+		if message["content"] == nil {
+			message["content"] = noContent(message)
 		}
 		if _, ok := message["role"]; !ok {
 			message["role"] = "assistant"
@@ -328,6 +328,17 @@ func (m *merger) whole() ([]byte, error) {
 		}
 	}
 	return marshal(m.answer)
+}
+
+// noContent returns the content of a message that has none: null beside something else, as OpenAI has it, and otherwise the
+// empty string, since clients take the answer's text for one.
+func noContent(message map[string]any) any {
+	for _, member := range []string{"tool_calls", "function_call", "refusal", "audio"} {
+		if message[member] != nil {
+			return nil
+		}
+	}
+	return ""
 }
 
 // marshal is json.Marshal without the escapes for HTML.

@@ -179,7 +179,13 @@ func TestMergeMakesTheWholeAnswer(t *testing.T) {
 		{
 			"a choice that only finishes",
 			`{"object":"chat.completion.chunk","choices":[{"index":0,"finish_reason":"stop"}]}`,
-			`{"object":"chat.completion","choices":[{"index":0,"message":{"role":"assistant","content":null},"finish_reason":"stop"}]}`,
+			`{"object":"chat.completion","choices":[{"index":0,"message":{"role":"assistant","content":""},"finish_reason":"stop"}]}`,
+		},
+		{
+			"an answer of no words",
+			`{"choices":[{"index":0,"delta":{"role":"assistant","content":null,"refusal":null}}]}
+			{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}`,
+			`{"choices":[{"index":0,"message":{"role":"assistant","content":"","refusal":null},"finish_reason":"stop"}]}`,
 		},
 		{
 			"a delta that is null",
