@@ -3,18 +3,10 @@ package caddymodule
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/json"
-	"encoding/pem"
 	"fmt"
 	"io"
-	"math/big"
-	mathrand "math/rand/v2"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -24,12 +16,10 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/quic-go/quic-go"
-	"github.com/quic-go/quic-go/http3"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
@@ -59,7 +49,9 @@ type gateway struct {
 	env     []string
 	cmd     *exec.Cmd // nil if it runs in this process
 	exited  chan error
-	seen    int // entries of the access log that a test has looked at
+	retry   bool         // clients repeat what failed before any byte of the answer
+	retries atomic.Int64 // how often they did
+	seen    int          // entries of the access log that a test has looked at
 }
 
 // newGateway returns a gateway that does not run yet. Its engines' sockets are in its folder.
@@ -84,7 +76,7 @@ func newGateway(t *testing.T) *gateway {
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	for range 100 {
-		address := "127.0.0.1:" + strconv.Itoa(10000+mathrand.IntN(20000))
+		address := "127.0.0.1:" + strconv.Itoa(10000+rand.IntN(20000))
 		tcp, err := net.Listen("tcp", address)
 		if err != nil {
 			continue
@@ -309,41 +301,6 @@ func (g *gateway) printLog() {
 	}
 }
 
-// protocols are the ways to talk to a gateway.
-var protocols = []string{"HTTP/1.1", "HTTP/2.0", "HTTP/3.0"}
-
-// client returns a client that speaks one protocol. It ends with the test.
-func (g *gateway) client(protocol string) *http.Client {
-	g.t.Helper()
-	pool := x509.NewCertPool()
-	pool.AddCert(certificate(g.t).parsed)
-	config := &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
-	if protocol == "HTTP/3.0" {
-		transport := &http3.Transport{
-			TLSClientConfig:    config,
-			DisableCompression: true,
-			Dial: func(ctx context.Context, _ string, tc *tls.Config, qc *quic.Config) (*quic.Conn, error) {
-				return quic.DialAddrEarly(ctx, g.address, tc, qc)
-			},
-		}
-		g.t.Cleanup(func() { _ = transport.Close() })
-		return &http.Client{Transport: transport}
-	}
-	transport := &http.Transport{
-		TLSClientConfig:     config,
-		DisableCompression:  true,
-		MaxIdleConnsPerHost: 100,
-		Protocols:           new(http.Protocols),
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "tcp", g.address)
-		},
-	}
-	transport.Protocols.SetHTTP1(protocol == "HTTP/1.1")
-	transport.Protocols.SetHTTP2(protocol == "HTTP/2.0")
-	g.t.Cleanup(transport.CloseIdleConnections)
-	return &http.Client{Transport: transport}
-}
-
 // request returns a request to the site.
 func (g *gateway) request(ctx context.Context, body string) *http.Request {
 	_, port, _ := net.SplitHostPort(g.address)
@@ -390,52 +347,4 @@ func (b *lockedBuffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.buffer.String()
-}
-
-// keyPair is a certificate for localhost and its key.
-type keyPair struct {
-	parsed        *x509.Certificate
-	file, keyFile string
-}
-
-var makeCertificate = sync.OnceValues(func() (keyPair, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return keyPair{}, err
-	}
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "localhost"}, DNSNames: []string{"localhost"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		return keyPair{}, err
-	}
-	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return keyPair{}, err
-	}
-	dir, err := os.MkdirTemp("", "llmcert")
-	if err != nil {
-		return keyPair{}, err
-	}
-	pair := keyPair{file: filepath.Join(dir, "cert.pem"), keyFile: filepath.Join(dir, "key.pem")}
-	if pair.parsed, err = x509.ParseCertificate(der); err != nil {
-		return keyPair{}, err
-	}
-	if err := os.WriteFile(pair.file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600); err != nil {
-		return keyPair{}, err
-	}
-	return pair, os.WriteFile(pair.keyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}), 0o600)
-})
-
-// certificate returns the certificate that all gateways of this run have.
-func certificate(t *testing.T) keyPair {
-	t.Helper()
-	pair, err := makeCertificate()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pair
 }

@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,33 +23,37 @@ import (
 )
 
 func init() {
-	caddy.RegisterModule(arrival{})
-	httpcaddyfile.RegisterHandlerDirective("arrival", func(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+	caddy.RegisterModule(turnstile{})
+	httpcaddyfile.RegisterHandlerDirective("turnstile", func(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 		h.Next()
-		return arrival{}, nil
+		return turnstile{}, nil
 	})
-	httpcaddyfile.RegisterDirectiveOrder("arrival", httpcaddyfile.Before, "encode")
+	httpcaddyfile.RegisterDirectiveOrder("turnstile", httpcaddyfile.Before, "encode")
 }
 
-// arrival is a handler that tells that a request has come, before its body has.
-type arrival struct{}
+// turnstile is a handler that counts the requests that have come, whether or not their bodies have, and those that are
+// still there.
+type turnstile struct{}
 
-var arrivals = make(chan struct{}, 100)
+var entered, inside atomic.Int64
 
-func (arrival) CaddyModule() caddy.ModuleInfo {
-	return caddy.ModuleInfo{ID: "http.handlers.arrival", New: func() caddy.Module { return new(arrival) }}
+func (turnstile) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.turnstile", New: func() caddy.Module { return new(turnstile) }}
 }
 
-func (arrival) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	arrivals <- struct{}{}
+func (turnstile) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	entered.Add(1)
+	inside.Add(1)
+	defer inside.Add(-1)
 	return next.ServeHTTP(w, r)
 }
 
-// local returns a site whose model is the starter model. options are further lines for its provider, more are further
+// localSite returns a site whose model is the starter model. options are further lines for its provider, more are further
 // directives of llm.
 func localSite(t *testing.T, options, more string) string {
 	t.Helper()
-	return fmt.Sprintf(`llm {
+	return fmt.Sprintf(`turnstile
+	llm {
 		provider near llamacpp %q {
 			n_ctx 4096
 			n_parallel 4
@@ -74,42 +79,48 @@ func counted(text string, n int) error {
 	return nil
 }
 
-// counting are streams over every protocol that have begun, in an order of their own.
+// counting are streams of the starter model that have begun.
 type counting struct {
-	streams []*stream
-	tokens  int
+	protocols []string
+	streams   []*stream
+	tokens    int
 }
 
-// unstartable returns a site that cannot be started, since somebody else listens on its port.
-func unstartable(t *testing.T) string {
+// startCounting starts a stream over each of the protocols and pauses the model server while all of them are running.
+func startCounting(t *testing.T, g *gateway, protocols ...string) (c *counting, server int, resume func()) {
 	t.Helper()
-	occupied, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	clients := make([]*http.Client, len(protocols))
+	for i, protocol := range protocols {
+		clients[i] = g.client(protocol)
+		if _, err := g.ask(t.Context(), clients[i], chat("m", "hello", false)); err != nil {
+			t.Fatal(err)
+		}
 	}
-	t.Cleanup(func() { _ = occupied.Close() })
-	return "http://" + occupied.Addr().String() + " {\nbind 127.0.0.1\n}"
-}
-
-// startCounting starts a stream over each protocol and pauses the model server when each of them has begun.
-func startCounting(t *testing.T, g *gateway, model string) (c *counting, server int, resume func()) {
-	t.Helper()
-	c = &counting{tokens: 100}
-	for _, protocol := range protocols {
-		s, err := g.open(t.Context(), g.client(protocol), chat(model, "please count", true, fmt.Sprintf(`"max_tokens":%d`, c.tokens)))
-		if err == nil {
-			err = s.word()
+	// A fast server may have come to the end of a stream before it is paused.
+	for tokens := 300; tokens < 30000; tokens *= 2 {
+		c = &counting{protocols: protocols, tokens: tokens}
+		await(t, "rest", func() bool { return inside.Load() == 0 })
+		for i, protocol := range protocols {
+			s, err := g.open(t.Context(), clients[i], chat("m", "please count", true, fmt.Sprintf(`"max_tokens":%d`, tokens)))
+			if err == nil {
+				err = s.word()
+			}
+			if err != nil || s.resp.Proto != protocol {
+				t.Fatalf("%s: got %v, %v", protocol, s, err)
+			}
+			c.streams = append(c.streams, s)
 		}
-		if err != nil {
-			t.Fatalf("%s: %v", protocol, err)
+		server = g.server()
+		resume = pause(t, server)
+		time.Sleep(20 * time.Millisecond) // what was sent before arrives
+		if int(inside.Load()) == len(protocols) {
+			return c, server, resume
 		}
-		if s.resp.Proto != protocol {
-			t.Fatalf("got %s, want %s", s.resp.Proto, protocol)
-		}
-		c.streams = append(c.streams, s)
+		resume()
+		c.check(t)
 	}
-	server = g.server()
-	return c, server, pause(t, server)
+	t.Fatal("streams cannot be stopped before they end")
+	return nil, 0, nil
 }
 
 // check reads the streams to their ends, which must be complete.
@@ -121,9 +132,20 @@ func (c *counting) check(t *testing.T) {
 			err = counted(text, c.tokens)
 		}
 		if err != nil {
-			t.Errorf("%s: %v", protocols[i], err)
+			t.Errorf("%s: %v", c.protocols[i], err)
 		}
 	}
+}
+
+// unstartable returns a site that cannot be started, since somebody else listens on its port.
+func unstartable(t *testing.T) string {
+	t.Helper()
+	occupied, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = occupied.Close() })
+	return "http://" + occupied.Addr().String() + " {\nbind 127.0.0.1\n}"
 }
 
 // engineRefs returns how many configurations hold each of the engines.
@@ -183,8 +205,9 @@ func TestReloadWhileStreaming(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			g := newGateway(t)
+			g.retry = true
 			g.start(same)
-			streams, server, resume := startCounting(t, g, "m")
+			streams, server, resume := startCounting(t, g, protocols...)
 			g.more = test.more
 			for range test.times {
 				err := g.reload(test.site)
@@ -225,6 +248,7 @@ func TestReloadWhileStreaming(t *testing.T) {
 // A configuration that fails may have been started in part, and shares the engine with the one that goes on.
 func TestFailedReloadLeavesTheEngineAlone(t *testing.T) {
 	g := newGateway(t)
+	g.retry = true
 	g.start(localSite(t, "preload", ""))
 	await(t, "model", func() bool { return len(g.logged("engine loaded")) == 1 })
 	server := g.server()
@@ -305,29 +329,19 @@ func settled(t *testing.T, g *gateway) resources {
 	return last
 }
 
-// retrying repeats what failed before any byte of an answer came, as clients do. Caddy has a listener for each
-// configuration, and the kernel resets connections that have not been accepted when the old one is closed.
-func retrying[T any](do func() (T, error)) (T, error) {
-	for i := 0; ; i++ {
-		result, err := do()
-		if err == nil || i == 3 {
-			return result, err
-		}
-	}
-}
-
 func TestReloadsLeaveNothingBehind(t *testing.T) {
 	const reloads = 50
 	occupant := unstartable(t)
 	url := upstream(t, good)
 	g := newGateway(t)
+	g.retry = true
 	same := localSite(t, "", "provider far openai "+url+"\nmodel far {\nto far\n}")
 	g.start(same)
 	ask := func(protocol, model string) {
 		t.Helper()
 		client := g.client(protocol)
 		defer client.CloseIdleConnections()
-		s, err := retrying(func() (*stream, error) { return g.open(t.Context(), client, chat(model, "hello", true)) })
+		s, err := g.open(t.Context(), client, chat(model, "hello", true))
 		if err == nil {
 			_, err = s.rest()
 		}
@@ -391,13 +405,10 @@ func TestReloadKeepsRequestsThatWait(t *testing.T) {
 	for name, next := range map[string]string{"engine changed": localSite(t, "n_batch 1000", ""), "llm removed": "respond nothing"} {
 		t.Run(name, func(t *testing.T) {
 			g := newGateway(t)
+			g.retry = true
 			one := strings.Replace(localSite(t, "", ""), "n_parallel 4", "n_parallel 1", 1)
 			g.start(one)
-			first, err := g.open(t.Context(), g.client("HTTP/1.1"), chat("m", "please count", true, `"max_tokens":50`))
-			if err != nil {
-				t.Fatal(err)
-			}
-			resume := pause(t, g.server())
+			first, _, resume := startCounting(t, g, "HTTP/2.0")
 			type result struct {
 				text string
 				err  error
@@ -418,9 +429,7 @@ func TestReloadKeepsRequestsThatWait(t *testing.T) {
 				t.Fatal(err)
 			}
 			resume()
-			if text, err := first.rest(); err != nil || counted(text, 50) != nil {
-				t.Errorf("the running one: got %q, %v", text, err)
-			}
+			first.check(t)
 			for range protocols {
 				if r := <-results; r.err != nil || counted(r.text, 50) != nil {
 					t.Errorf("a waiting one: got %q, %v", r.text, r.err)
@@ -449,14 +458,16 @@ func TestReloadKeepsRequestsThatUpload(t *testing.T) {
 		for _, protocol := range protocols {
 			t.Run(name+" "+protocol, func(t *testing.T) {
 				g := newGateway(t)
-				g.start("arrival\n" + localSite(t, "", ""))
+				g.retry = true
+				g.start(localSite(t, "", ""))
+				before := entered.Load()
 				body := chat("m", "please count", false, `"max_tokens":50`)
 				upload, write := io.Pipe()
 				req := g.request(t.Context(), "")
-				req.Body, req.ContentLength = upload, int64(len(body))
+				req.Body, req.GetBody, req.ContentLength = upload, nil, int64(len(body))
 				go func() {
 					_, _ = io.WriteString(write, body[:20])
-					<-arrivals
+					_ = eventually(10*time.Second, func() bool { return entered.Load() > before })
 					err := g.reload(next)
 					_, _ = io.WriteString(write, body[20:])
 					_ = write.CloseWithError(err)

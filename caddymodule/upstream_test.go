@@ -180,6 +180,9 @@ func (a answer) message() string { return gjson.Get(a.body, "error.message").Str
 // starterModel returns the path of the starter model. Without it, or without llama-server, the test is skipped, but not in CI.
 func starterModel(t *testing.T) string {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("starts llama-server")
+	}
 	path, err := filepath.Abs("../models/starter.gguf")
 	if err == nil {
 		_, err = os.Stat(path)
