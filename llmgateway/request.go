@@ -1,5 +1,7 @@
 package llmgateway
 
+import "slices"
+
 // Operation is what a request asks for, named as in OpenTelemetry's `gen_ai.operation.name`.
 type Operation string
 
@@ -48,9 +50,9 @@ type Member struct {
 
 // Lookup returns the last member with the given name, as JSON parsers do when a name repeats.
 func (r *Request) Lookup(name string) (m Member, ok bool) {
-	for i := len(r.Members) - 1; i >= 0; i-- {
-		if r.Members[i].Name == name {
-			return r.Members[i], true
+	for _, m := range slices.Backward(r.Members) {
+		if m.Name == name {
+			return m, true
 		}
 	}
 	return Member{}, false

@@ -3,6 +3,7 @@ package openai
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
 )
@@ -73,8 +74,8 @@ func extraMembers(r *llmgateway.Request) string {
 }
 
 func lastIndex(members []llmgateway.Member, name string) int {
-	for i := len(members) - 1; i >= 0; i-- {
-		if members[i].Name == name {
+	for i, m := range slices.Backward(members) {
+		if m.Name == name {
 			return i
 		}
 	}

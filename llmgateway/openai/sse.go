@@ -106,11 +106,11 @@ func (e *eventReader) blankFollows() bool {
 // answer. A comment is none, and neither is an end marker alone: what follows them may be slow.
 func (e *eventReader) more() bool {
 	rest := bytes.TrimLeft(e.buf[e.start:e.end], "\r\n")
-	end := bytes.Index(rest, []byte("\n\n"))
-	if end < 0 {
+	event, _, ok := bytes.Cut(rest, []byte("\n\n"))
+	if !ok {
 		return false
 	}
-	line, _, _ := bytes.Cut(rest[:end], []byte("\n"))
+	line, _, _ := bytes.Cut(event, []byte("\n"))
 	value, ok := field(line)
 	return ok && (errors.Is(e.err, io.EOF) || string(value) != "[DONE]")
 }
