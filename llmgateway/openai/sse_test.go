@@ -198,13 +198,13 @@ func specifiedEvents(stream string) (events []string) {
 	return events
 }
 
+var oldEvents = bytes.Repeat([]byte("data: old\n\n"), eventBuffer/11+1)
+
 // readEvents reads to the reader's end, through a buffer whose old content must not show.
 func readEvents(r io.Reader) (events []string, err error) {
 	e := newEventReader(r)
 	defer e.free()
-	for i := range e.buf {
-		e.buf[i] = "data: old\n\n"[i%11]
-	}
+	copy(e.buf, oldEvents)
 	for {
 		data, err := e.next()
 		if err != nil {
