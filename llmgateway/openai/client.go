@@ -126,13 +126,24 @@ func (c *Client) send(ctx context.Context, req *llmgateway.Request) (*http.Respo
 	}
 	if resp.StatusCode != http.StatusOK {
 		defer resp.Body.Close()
-		text, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
+		text := readFailure(resp.Body)
 		if ctx.Err() != nil {
 			return nil, c.transportError(ctx, ctx.Err())
 		}
 		return nil, c.statusError(resp, text)
 	}
 	return resp, nil
+}
+
+// failureTime is how long the text of a failed answer is waited for; that it failed is known.
+const failureTime = 5 * time.Second
+
+// readFailure reads what a failed answer says, as far as it comes.
+func readFailure(body io.ReadCloser) []byte {
+	stop := time.AfterFunc(failureTime, func() { _ = body.Close() })
+	defer stop.Stop()
+	text, _ := io.ReadAll(io.LimitReader(body, maxErrorBody))
+	return text
 }
 
 // brokeWriting reports whether a connection broke while the request was sent, so that nobody can have answered it.
@@ -258,7 +269,7 @@ const drainTime = 100 * time.Millisecond
 
 // notStream reports an answer to a streaming request that is no stream: most often an error object with status 200.
 func (c *Client) notStream(resp *http.Response, yield func(llmgateway.Event, error) bool) {
-	text, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
+	text := readFailure(resp.Body)
 	if members, err := scanObject(text, nil); err == nil && lastIndex(members, "error") >= 0 {
 		yield(llmgateway.Event{}, streamError(text, c.redact))
 		return
