@@ -50,7 +50,7 @@ check: bin/caddy ## run what is quick: formats, go.mod, go vet, the Caddyfile
 
 .PHONY: lint
 lint: bin/golangci-lint ## run golangci-lint and shellcheck
-	bin/golangci-lint run
+	bin/golangci-lint run --allow-parallel-runners
 	scripts/need.sh shellcheck
 	shellcheck scripts/*.sh .ci/run
 

@@ -3,9 +3,11 @@ package caddymodule
 import (
 	"context"
 	"log/slog"
+	"slices"
+
+	"go.uber.org/zap/exp/zapslog"
 
 	"github.com/caddyserver/caddy/v2"
-	"go.uber.org/zap/exp/zapslog"
 )
 
 // currentLog writes to Caddy's default logger as it is at that moment. It is for what outlives the configuration that
@@ -30,7 +32,7 @@ func (l currentLog) Handle(ctx context.Context, record slog.Record) error {
 
 // WithAttrs implements slog.Handler.
 func (l currentLog) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return currentLog{append(l.attrs[:len(l.attrs):len(l.attrs)], attrs...)}
+	return currentLog{append(slices.Clip(l.attrs), attrs...)}
 }
 
 // WithGroup implements slog.Handler. Engines have no groups.

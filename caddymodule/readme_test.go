@@ -40,7 +40,7 @@ func TestReadmeQuotesTheCaddyfileSyntax(t *testing.T) {
 		readme = before + begin + want + end + after
 	}
 	if *update {
-		if err := os.WriteFile(file, []byte(readme), 0o644); err != nil { //nolint:gosec // a public document
+		if err := os.WriteFile(file, []byte(readme), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
