@@ -47,11 +47,11 @@ type gateway struct {
 	options string // further global options
 	more    string // further sites
 	env     []string
-	cmd     *exec.Cmd // nil if it runs in this process
-	exited  chan error
-	retry   bool         // clients repeat what failed before any byte of the answer
-	retries atomic.Int64 // how often they did
-	seen    int          // entries of the access log that a test has looked at
+	cmd     *exec.Cmd     // nil if it runs in this process
+	exited  chan struct{} // closed when the process has ended
+	retry   bool          // clients repeat what failed before any byte of the answer
+	retries atomic.Int64  // how often they did
+	seen    int           // entries of the access log that a test has looked at
 }
 
 // newGateway returns a gateway that does not run yet. Its engines' sockets are in its folder.
@@ -108,7 +108,7 @@ func (g *gateway) caddyfile(site string) string {
 			}
 			format json
 			level DEBUG
-			exclude events tls
+			exclude admin events http.auto_https tls
 		}
 		%s
 	}
@@ -167,7 +167,11 @@ func (g *gateway) reload(site string) error {
 	return nil
 }
 
-var adminClient = &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Minute}
+// adminClient repeats what was not answered: the admin API too moves to another listener with each configuration.
+var adminClient = &http.Client{
+	Transport: &retrier{&http.Transport{DisableKeepAlives: true}, new(atomic.Int64)},
+	Timeout:   time.Minute,
+}
 
 // spawn starts the gateway as a process of its own and waits until it answers. It is killed with the test at the latest.
 func (g *gateway) spawn(site string) {
@@ -184,16 +188,15 @@ func (g *gateway) spawn(site string) {
 	if err := g.cmd.Start(); err != nil {
 		g.t.Fatal(err)
 	}
-	cmd, exited := g.cmd, make(chan error, 1)
-	g.exited = exited
-	go func() { exited <- cmd.Wait() }()
+	cmd := g.cmd
+	g.exited = make(chan struct{})
+	go func() {
+		_ = cmd.Wait()
+		close(g.exited)
+	}()
 	g.t.Cleanup(func() {
 		_ = cmd.Process.Kill()
-		select {
-		case <-exited:
-		case <-time.After(10 * time.Second):
-			g.t.Error("Caddy does not end")
-		}
+		g.wait()
 		if text := output.String(); strings.Contains(text, "DATA RACE") || g.t.Failed() {
 			g.t.Errorf("Caddy printed:\n%s", text)
 		}
@@ -209,16 +212,13 @@ func (g *gateway) spawn(site string) {
 	})
 }
 
-// wait waits until the process has ended, and returns how.
-func (g *gateway) wait() error {
+// wait waits until the process has ended.
+func (g *gateway) wait() {
 	g.t.Helper()
 	select {
-	case err := <-g.exited:
-		g.exited <- err
-		return err
+	case <-g.exited:
 	case <-time.After(20 * time.Second):
 		g.t.Fatal("Caddy does not end")
-		return nil
 	}
 }
 
@@ -286,11 +286,14 @@ func (g *gateway) logged(message string) []map[string]any {
 	return found
 }
 
+// handled returns how many requests have ended.
+func (g *gateway) handled() int { return len(g.logged("handled request")) }
+
 // printLog shows the end of the log, without what is long.
 func (g *gateway) printLog() {
 	text, _ := os.ReadFile(g.logFile())
 	lines := slices.Collect(strings.Lines(string(text)))
-	for _, line := range lines[max(0, len(lines)-40):] {
+	for _, line := range lines[max(0, len(lines)-20):] {
 		var entry map[string]any
 		if json.Unmarshal([]byte(line), &entry) == nil {
 			delete(entry, "request")

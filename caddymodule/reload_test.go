@@ -31,11 +31,10 @@ func init() {
 	httpcaddyfile.RegisterDirectiveOrder("turnstile", httpcaddyfile.Before, "encode")
 }
 
-// turnstile is a handler that counts the requests that have come, whether or not their bodies have, and those that are
-// still there.
+// turnstile is a handler that counts the requests that have come, whether or not their bodies have.
 type turnstile struct{}
 
-var entered, inside atomic.Int64
+var entered atomic.Int64
 
 func (turnstile) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "http.handlers.turnstile", New: func() caddy.Module { return new(turnstile) }}
@@ -43,8 +42,6 @@ func (turnstile) CaddyModule() caddy.ModuleInfo {
 
 func (turnstile) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	entered.Add(1)
-	inside.Add(1)
-	defer inside.Add(-1)
 	return next.ServeHTTP(w, r)
 }
 
@@ -89,17 +86,19 @@ type counting struct {
 // startCounting starts a stream over each of the protocols and pauses the model server while all of them are running.
 func startCounting(t *testing.T, g *gateway, protocols ...string) (c *counting, server int, resume func()) {
 	t.Helper()
+	handled := g.handled()
 	clients := make([]*http.Client, len(protocols))
 	for i, protocol := range protocols {
 		clients[i] = g.client(protocol)
 		if _, err := g.ask(t.Context(), clients[i], chat("m", "hello", false)); err != nil {
 			t.Fatal(err)
 		}
+		handled++
 	}
 	// A fast server may have come to the end of a stream before it is paused.
 	for tokens := 300; tokens < 30000; tokens *= 2 {
+		await(t, "end of requests", func() bool { return g.handled() == handled })
 		c = &counting{protocols: protocols, tokens: tokens}
-		await(t, "rest", func() bool { return inside.Load() == 0 })
 		for i, protocol := range protocols {
 			s, err := g.open(t.Context(), clients[i], chat("m", "please count", true, fmt.Sprintf(`"max_tokens":%d`, tokens)))
 			if err == nil {
@@ -113,11 +112,12 @@ func startCounting(t *testing.T, g *gateway, protocols ...string) (c *counting, 
 		server = g.server()
 		resume = pause(t, server)
 		time.Sleep(20 * time.Millisecond) // what was sent before arrives
-		if int(inside.Load()) == len(protocols) {
+		if g.handled() == handled {
 			return c, server, resume
 		}
 		resume()
 		c.check(t)
+		handled += len(protocols)
 	}
 	t.Fatal("streams cannot be stopped before they end")
 	return nil, 0, nil
