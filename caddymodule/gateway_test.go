@@ -57,7 +57,7 @@ type gateway struct {
 // newGateway returns a gateway that does not run yet. Its engines' sockets are in its folder.
 func newGateway(t *testing.T) *gateway {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "llm")
+	dir, err := os.MkdirTemp("", "llm") //nolint:usetesting // t.TempDir is too long for the path of a socket
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -246,7 +246,7 @@ func children(pid int) []int {
 	tasks, _ := filepath.Glob("/proc/" + strconv.Itoa(pid) + "/task/*/children")
 	for _, task := range tasks {
 		data, _ := os.ReadFile(task)
-		for _, field := range strings.Fields(string(data)) {
+		for field := range strings.FieldsSeq(string(data)) {
 			if child, err := strconv.Atoi(field); err == nil && alive(child) {
 				living = append(living, child)
 			}
