@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"errors"
+	"net"
 	"net/http"
 	"strings"
 
@@ -150,12 +151,17 @@ func readError(err error) error {
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok || errors.Is(err, llmgateway.ErrBodyTooLarge) {
 		status = http.StatusRequestEntityTooLarge
 	}
+	if late, ok := errors.AsType[net.Error](err); ok && late.Timeout() {
+		status = http.StatusRequestTimeout
+	}
 	switch {
 	case status == http.StatusRequestEntityTooLarge:
 		return &llmgateway.Error{
 			Kind: llmgateway.InvalidRequest, Status: status, Code: "request_too_large", Err: err,
 			Message: "the request body is larger than this gateway accepts; send fewer or smaller images",
 		}
+	case status == http.StatusRequestTimeout:
+		return &llmgateway.Error{Kind: llmgateway.InvalidRequest, Status: status, Message: "the request body did not arrive in time", Err: err}
 	case status >= 400 && status < 500:
 		return &llmgateway.Error{Kind: llmgateway.InvalidRequest, Status: status, Message: "the request body could not be read", Err: err}
 	default:

@@ -186,3 +186,27 @@ func checkLastOutcome(t *testing.T, g *gateway, want float64) {
 		t.Errorf("outcome %v, want %v, in %v", got, want, entries[len(entries)-1])
 	}
 }
+
+func TestStalledUploadIsTold(t *testing.T) {
+	g := newGateway(t)
+	g.options = "servers {\ntimeouts {\nread_body_idle 100ms\n}\n}"
+	g.start("llm {\nprovider echo echo\nmodel m {\nto echo\n}\n}")
+	for _, protocol := range protocols {
+		t.Run(protocol, func(t *testing.T) {
+			upload, write := io.Pipe()
+			defer write.Close()
+			req := g.request(t.Context(), "")
+			req.Body, req.GetBody, req.ContentLength = upload, nil, 1000
+			go func() { _, _ = io.WriteString(write, `{"model":`) }()
+			resp, err := g.client(protocol).Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+			text, err := io.ReadAll(resp.Body)
+			if resp.StatusCode != http.StatusRequestTimeout || !strings.Contains(string(text), "did not arrive in time") {
+				t.Errorf("got %s %s, %v", resp.Status, text, err)
+			}
+		})
+	}
+}
