@@ -148,6 +148,25 @@ func TestTerminatedCaddyFinishesItsStreams(t *testing.T) {
 	}
 }
 
+func TestTerminatedCaddyWaitsForStreamsNoLongerThanItMay(t *testing.T) {
+	g := newGateway(t)
+	g.options = "grace_period 300ms"
+	g.spawn(localSite(t, "", ""))
+	streams, server, _ := startCounting(t, g, protocols...)
+	if err := g.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	g.wait()
+	for i, s := range streams.streams {
+		if text, err := s.rest(); err == nil || s.done {
+			t.Errorf("%s: a stream that was cut looks complete: %q", streams.protocols[i], text)
+		}
+	}
+	if !eventually(time.Second, func() bool { return !alive(server) }) {
+		t.Error("the model server lives on")
+	}
+}
+
 func TestTerminatedCaddyDoesNotWaitForAModel(t *testing.T) {
 	g := newGateway(t)
 	g.options = "grace_period 20s"

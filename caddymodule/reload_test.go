@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -327,6 +328,103 @@ func settled(t *testing.T, g *gateway) resources {
 		return reflect.DeepEqual(last, measure(g))
 	})
 	return last
+}
+
+// Streams of remote providers, one of them with a transport of its own, last through fifty reloads.
+func TestRemoteStreamsOutliveReloads(t *testing.T) {
+	release := make(chan struct{})
+	url := upstream(t, func(w http.ResponseWriter, r *http.Request) {
+		wantsStream(r)
+		say(w, "before, ")
+		select {
+		case <-release:
+			say(w, "after")
+			sayDone(w)
+		case <-r.Context().Done():
+		}
+	})
+	site := func(i int) string {
+		if i%5 == 4 {
+			return "respond nothing"
+		}
+		return fmt.Sprintf(`encode gzip
+			header X-Number %d
+			llm {
+				stream_idle_timeout 1m
+				provider plain openai %[2]s
+				provider special openai %[2]s {
+					transport http {
+						keepalive 1m
+					}
+				}
+				model plain {
+					to plain
+				}
+				model special {
+					to special
+				}
+			}`, i, url)
+	}
+	g := newGateway(t)
+	g.retry = true
+	g.start(site(0))
+	before := settled(t, g)
+	var clients []*http.Client
+	var streams []*stream
+	for _, protocol := range protocols {
+		for _, model := range []string{"plain", "special"} {
+			client := g.client(protocol)
+			s, err := g.open(t.Context(), client, chat(model, "hello", true))
+			if err == nil {
+				err = s.word()
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			streams, clients = append(streams, s), append(clients, client)
+		}
+	}
+	for i := range 50 {
+		if err := g.reload(site(i + 1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	close(release)
+	for i, s := range streams {
+		if text, err := s.rest(); err != nil || text != "before, after" {
+			t.Errorf("%s, %s: got %q, %v", protocols[i/2], s.resp.Header.Get("X-LLM-Provider"), text, err)
+		}
+		clients[i].CloseIdleConnections()
+	}
+	before.goroutines["net/http.(*Transport).dialConn"] += 2 * len(protocols) // of the shared transport, kept for a while
+	before.goroutines["net/http.(*Server).Serve"] += len(protocols)
+	before.files += 2 * len(protocols)
+	checkBack(t, g, before)
+}
+
+// Whoever only wants to know whether a configuration is good gets no process and changes nothing of what runs.
+func TestValidatingStartsNothing(t *testing.T) {
+	g := newGateway(t)
+	g.start(localSite(t, "", ""))
+	checkWord(t, g, "near")
+	server := g.server()
+	before := settled(t, g)
+	var config *caddy.Config
+	if err := json.Unmarshal(adapt(t, g.caddyfile(localSite(t, "preload\nn_batch 1000\nkeep_alive 1ms", ""))), &config); err != nil {
+		t.Fatal(err)
+	}
+	for range 10 {
+		if err := caddy.Validate(config); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if eventually(200*time.Millisecond, func() bool { return len(g.servers()) != 1 || g.servers()[0] != server }) {
+		t.Errorf("processes %v, before %d", g.servers(), server)
+	}
+	if got := engineRefs(); !slices.Equal(got, []int{1}) {
+		t.Errorf("references to engines: %v", got)
+	}
+	checkBack(t, g, before)
 }
 
 func TestReloadsLeaveNothingBehind(t *testing.T) {

@@ -173,6 +173,40 @@ func TestLeavingClientStopsTheUpstream(t *testing.T) {
 	}
 }
 
+// A model with one slot that goes on counting for nobody would keep the next client waiting.
+func TestLeavingClientFreesTheModel(t *testing.T) {
+	g := newGateway(t)
+	g.start(strings.Replace(localSite(t, "", ""), "n_parallel 4", "n_parallel 1", 1))
+	checkWord(t, g, "near")
+	for _, protocol := range protocols {
+		for _, streamed := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s stream=%v", protocol, streamed), func(t *testing.T) {
+				ctx, leave := context.WithCancel(t.Context())
+				defer leave()
+				endless := chat("m", "please count", streamed, `"max_tokens":100000`)
+				if streamed {
+					s, err := g.open(ctx, g.client(protocol), endless)
+					if err == nil {
+						err = s.word()
+					}
+					if err != nil {
+						t.Fatal(err)
+					}
+				} else {
+					time.AfterFunc(100*time.Millisecond, leave)
+					if a, err := g.ask(ctx, g.client(protocol), endless); err == nil {
+						t.Fatalf("got %d %.100s", a.status, a.body)
+					}
+				}
+				leave()
+				began := time.Now()
+				checkWord(t, g, "near")
+				t.Logf("the next client was answered after %v", time.Since(began))
+			})
+		}
+	}
+}
+
 // checkLastOutcome waits for a new entry in the access log and compares the outcome in it.
 func checkLastOutcome(t *testing.T, g *gateway, want float64) {
 	t.Helper()
