@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -147,6 +148,9 @@ func (h *Handler) Validate() error {
 	seen := make(map[string]string)
 	for _, name := range slices.Sorted(maps.Keys(h.Models)) {
 		for _, known := range append([]string{name}, h.Models[name].Aliases...) {
+			if i := strings.IndexByte(known, '*'); i >= 0 && i < len(known)-1 {
+				return fmt.Errorf("model %s: in the name %s the * must be the last character", name, known)
+			}
 			if other, ok := seen[known]; ok {
 				return fmt.Errorf("model %s: the name %s is already taken by model %s", name, known, other)
 			}

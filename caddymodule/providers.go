@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"strings"
 
+	"golang.org/x/net/http/httpguts"
+
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
@@ -76,6 +78,9 @@ func (p *OpenAI) provision(ctx caddy.Context, defaultURL string) error {
 	}
 	header := make(http.Header, len(p.Headers))
 	for field, values := range p.Headers {
+		if !httpguts.ValidHeaderFieldName(field) {
+			return fmt.Errorf("header: %q is not the name of a header field", field)
+		}
 		for _, value := range values {
 			header.Add(field, repl.ReplaceAll(value, ""))
 		}

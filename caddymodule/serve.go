@@ -1,10 +1,13 @@
 package caddymodule
 
 import (
+	"context"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"strings"
+	"syscall"
 
 	"go.uber.org/zap"
 
@@ -162,9 +165,17 @@ func readError(err error) error {
 		}
 	case status == http.StatusRequestTimeout:
 		return &llmgateway.Error{Kind: llmgateway.InvalidRequest, Status: status, Message: "the request body did not arrive in time", Err: err}
-	case status >= 400 && status < 500:
+	case status >= 400 && status < 500, !left(err):
+		status = max(status, http.StatusBadRequest)
 		return &llmgateway.Error{Kind: llmgateway.InvalidRequest, Status: status, Message: "the request body could not be read", Err: err}
 	default:
 		return &llmgateway.Error{Kind: llmgateway.Canceled, Message: "the client closed the request", Err: err}
 	}
+}
+
+// left reports whether err means that the connection ended, and not that what came over it makes no sense.
+func left(err error) bool {
+	_, network := errors.AsType[net.Error](err)
+	return network || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, context.Canceled) ||
+		errors.Is(err, net.ErrClosed) || errors.Is(err, http.ErrBodyReadAfterClose) || errors.Is(err, syscall.ECONNRESET)
 }

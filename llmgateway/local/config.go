@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -55,6 +56,12 @@ func JoinArgs(args []string) string { return strings.Join(args, argSep) }
 // argSep cannot be part of a command line argument.
 const argSep = "\x00"
 
+// ownFlags are the flags that decide how the gateway reaches its server, and what it serves.
+var ownFlags = []string{
+	"--host", "--port", "--reuse-port", "--api-key", "--api-key-file", "--api-prefix", "--ssl-key-file", "--ssl-cert-file",
+	"-m", "--model", "-a", "--alias", "-mu", "--model-url", "-hf", "-hfr", "--hf-repo", "-hff", "--hf-file", "--models-dir", "--models-preset",
+}
+
 // Validate reports what is wrong with c, without looking at any file.
 func (c Config) Validate() error {
 	if c.ModelPath == "" {
@@ -68,6 +75,12 @@ func (c Config) Validate() error {
 	} {
 		if n.value < 0 {
 			return fmt.Errorf("%s %d is negative", n.name, n.value)
+		}
+	}
+	for flag := range strings.SplitSeq(c.Args, argSep) {
+		flag, _, _ = strings.Cut(flag, "=")
+		if slices.Contains(ownFlags, flag) {
+			return fmt.Errorf("args: %s is for the gateway to set: without its own socket the server would be open to others, or not be found", flag)
 		}
 	}
 	switch c.NGPULayers {

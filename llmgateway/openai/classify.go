@@ -27,6 +27,10 @@ func (c *Client) statusError(resp *http.Response, text []byte) *llmgateway.Error
 		Message:    "HTTP " + strconv.Itoa(resp.StatusCode),
 	}
 	explain(e, text, c.redact)
+	// What a provider says of its own address is for the log only.
+	if host := c.BaseURL.Host; strings.ContainsAny(host, ".:") {
+		e.Message = strings.ReplaceAll(e.Message, host, "[address]")
+	}
 	return e
 }
 

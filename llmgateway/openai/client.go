@@ -182,7 +182,7 @@ func path(op llmgateway.Operation) string {
 }
 
 // maxAnswer bounds an answer that is not streamed; a batch of embeddings takes megabytes.
-const maxAnswer = 256 << 20
+const maxAnswer = 128 << 20
 
 // whole yields an answer that is not streamed.
 func (c *Client) whole(ctx context.Context, req *llmgateway.Request, resp *http.Response, yield func(llmgateway.Event, error) bool) {
@@ -191,6 +191,10 @@ func (c *Client) whole(ctx context.Context, req *llmgateway.Request, resp *http.
 		return
 	}
 	body, err := llmgateway.ReadBody(resp.Body, resp.ContentLength, maxAnswer)
+	if errors.Is(err, llmgateway.ErrBodyTooLarge) {
+		yield(llmgateway.Event{}, &llmgateway.Error{Kind: llmgateway.Upstream, Message: "the provider's answer is too large", Err: err})
+		return
+	}
 	if err != nil {
 		yield(llmgateway.Event{}, c.transportError(ctx, fmt.Errorf("reading the answer: %w", err)))
 		return

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"unicode/utf8"
 
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
 )
@@ -29,6 +30,9 @@ func Read(op llmgateway.Operation, body *llmgateway.Body) (*llmgateway.Request, 
 	r.Members = members
 	if r.Model, err = r.str("model"); err != nil {
 		return nil, err
+	}
+	if !utf8.ValidString(r.Model) {
+		return nil, invalid("model", `the member "model" is not valid UTF-8`)
 	}
 	if r.Model == "" {
 		return nil, invalid("model", `the member "model" is missing: name the model you want`)
