@@ -37,7 +37,7 @@ func (g *gateway) client(protocol string) *http.Client {
 		if g.retry {
 			transport = &retrier{transport, &g.retries}
 		}
-		return &http.Client{Transport: transport}
+		return &http.Client{Transport: transport, Timeout: time.Minute}
 	}
 	if protocol == "HTTP/3.0" {
 		transport := &h3{address: g.address, config: config}

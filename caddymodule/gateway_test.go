@@ -231,28 +231,31 @@ func (g *gateway) pid() int {
 }
 
 // servers returns the numbers of the gateway's llama-server processes.
-func (g *gateway) servers() []int { return children(g.pid()) }
+func (g *gateway) servers() []int {
+	var servers []int
+	tasks, _ := filepath.Glob("/proc/" + strconv.Itoa(g.pid()) + "/task/*/children")
+	for _, task := range tasks {
+		children, _ := os.ReadFile(task)
+		for child := range strings.FieldsSeq(string(children)) {
+			// Until it is executed, a child is a copy of Caddy.
+			command, _ := os.ReadFile("/proc/" + child + "/cmdline")
+			if pid, err := strconv.Atoi(child); err == nil && alive(pid) && bytes.Contains(command, []byte("--alias")) {
+				servers = append(servers, pid)
+			}
+		}
+	}
+	return servers
+}
 
 // server waits until the gateway has exactly one llama-server, and returns its number.
 func (g *gateway) server() int {
 	g.t.Helper()
-	await(g.t, "one llama-server", func() bool { return len(g.servers()) == 1 })
-	return g.servers()[0]
-}
-
-// children returns a process's living children.
-func children(pid int) []int {
-	var living []int
-	tasks, _ := filepath.Glob("/proc/" + strconv.Itoa(pid) + "/task/*/children")
-	for _, task := range tasks {
-		data, _ := os.ReadFile(task)
-		for field := range strings.FieldsSeq(string(data)) {
-			if child, err := strconv.Atoi(field); err == nil && alive(child) {
-				living = append(living, child)
-			}
-		}
-	}
-	return living
+	var servers []int
+	await(g.t, "one llama-server", func() bool {
+		servers = g.servers()
+		return len(servers) == 1
+	})
+	return servers[0]
 }
 
 // alive reports whether a process runs. One that ended and was not collected does not.
