@@ -304,11 +304,15 @@ func measure(g *gateway) resources {
 func (r resources) since(before resources) []string {
 	var more []string
 	for origin, n := range r.goroutines {
-		if n > before.goroutines[origin] {
+		allowed := before.goroutines[origin]
+		if strings.HasSuffix(origin, "caddy/v2.replaceLocalAdminServer") {
+			allowed += adminSlack
+		}
+		if n > allowed {
 			more = append(more, fmt.Sprintf("%d goroutines from %s, before %d", n, origin, before.goroutines[origin]))
 		}
 	}
-	if r.files > before.files || r.children != before.children || r.folders != before.folders {
+	if r.files > before.files+adminSlack || r.children != before.children || r.folders != before.folders {
 		more = append(more, fmt.Sprintf("%d files, %d children, %d folders; before %d, %d, %d",
 			r.files, r.children, r.folders, before.files, before.children, before.folders))
 	}
@@ -326,6 +330,10 @@ func checkBack(t *testing.T, g *gateway, before resources) {
 		t.Errorf("left over: %s", strings.Join(more, "\n"))
 	}
 }
+
+// adminSlack is how many of Caddy's own admin servers may not have ended yet, with a file each. What leaks with each of
+// dozens of reloads is far more.
+const adminSlack = 2
 
 // settled waits until goroutines stay as they are, and measures.
 func settled(t *testing.T, g *gateway) resources {
