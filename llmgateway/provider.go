@@ -64,6 +64,24 @@ type Modeler interface {
 	ModelInfo() ModelInfo
 }
 
+// A Catalog is a Provider of several models that may come and go, such as a folder of GGUF files.
+type Catalog interface {
+	Provider
+	// Models returns the names of the models there are now, sorted.
+	Models() []string
+	// Lookup returns the Provider of one model, or nil if there is none of that name now.
+	Lookup(model string) Provider
+}
+
+// ProviderOf returns who answers for a model at p: p itself or, if p is a [Catalog], its Provider of that model. It is nil
+// if p has no such model.
+func ProviderOf(p Provider, model string) Provider {
+	if c, ok := p.(Catalog); ok {
+		return c.Lookup(model)
+	}
+	return p
+}
+
 // ModelInfo is what is known of a model without asking it. Zero values mean unknown.
 type ModelInfo struct {
 	// Name is what the provider calls the model.
@@ -74,4 +92,6 @@ type ModelInfo struct {
 	Vision bool
 	// Tools is true if tools may be offered.
 	Tools bool
+	// Embeddings is true if embeddings may be asked for.
+	Embeddings bool
 }

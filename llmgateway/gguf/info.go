@@ -28,6 +28,9 @@ type Info struct {
 	VocabSize    uint64
 	ChatTemplate string
 
+	// WeightBytes is how much memory the tensors of this file take.
+	WeightBytes uint64
+
 	// SplitCount is the number of files the model is split into, and SplitNo counts this one from 0.
 	// A model in one file has 0 of them.
 	SplitCount, SplitNo uint64
@@ -42,6 +45,7 @@ func (f *File) Info() Info {
 		ChatTemplate: f.text("tokenizer.chat_template"),
 		SplitCount:   f.uint("split.count"),
 		SplitNo:      f.uint("split.no"),
+		WeightBytes:  f.TensorBytes(),
 	}
 	if v, ok := f.Metadata["general.file_type"].Uint(); ok {
 		i.FileType = FileType(v)

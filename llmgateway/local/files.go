@@ -134,6 +134,8 @@ func (e *Engine) ModelInfo() llmgateway.ModelInfo {
 		Context: e.key.context(seen.model),
 		Vision:  e.key.MMProj != "",
 		Tools:   strings.Contains(seen.model.ChatTemplate, "tools"),
+
+		Embeddings: e.key.Embeddings != "",
 	}
 	return info
 }
