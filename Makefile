@@ -12,6 +12,8 @@ WITH_LLAMA_SERVER := LLAMA_SERVER="$$(scripts/llama-server.sh)" && export LLAMA_
 
 CADDYFILE ?= Caddyfile
 FUZZTIME ?= 30s
+# What the own build of llama-server can use besides the CPU: cuda or vulkan.
+export LLAMA_BACKEND ?=
 # Passed on by run, test and bench, as in: make test ARGS='-run Splice ./llmgateway/openai'
 ARGS ?=
 
@@ -30,7 +32,7 @@ bin/caddy: xcaddy.json go.mod go.sum plugin.go $(SOURCES)
 	$(GO) run ./caddymodule/cmd/build -o $@
 
 .PHONY: llama-server
-llama-server: ## find or build llama-server and print its path
+llama-server: ## find or build llama-server and print its path; LLAMA_BACKEND=cuda or vulkan builds it for that
 	@scripts/llama-server.sh
 
 ##@ Develop

@@ -8,8 +8,8 @@
 # and compiles only the server against them, in minutes instead of a quarter of an hour; docs/decisions/0002 has the reasons.
 # It may be interrupted, repeated (what is compiled stays compiled) and started twice at once.
 #
-# LLAMA_GPU=vulkan or LLAMA_GPU=cuda adds that backend to the own build, on x86-64. It needs the GPU's driver, and for vulkan
-# the package libvulkan1, for cuda the CUDA 13 runtime with cuBLAS; without them the CPU does the work as before.
+# LLAMA_BACKEND=vulkan or LLAMA_BACKEND=cuda adds that backend to the own build, on x86-64. It needs the GPU's driver, and for
+# vulkan the package libvulkan1, for cuda the CUDA 13 runtime with cuBLAS; without them the CPU does the work as before.
 set -euo pipefail
 
 # The next release: set the npm version, the llama.cpp version it carries (package/llama/binariesGithubRelease.json inside),
@@ -45,7 +45,7 @@ main() {
 		: # its path is printed
 	else
 		[ -x "$dest/llama-server" ] || build
-		[ -z "${LLAMA_GPU:-}" ] || [ -e "$dest/libggml-$LLAMA_GPU.so" ] || add_gpu
+		[ -z "${LLAMA_BACKEND:-}" ] || [ -e "$dest/libggml-$LLAMA_BACKEND.so" ] || add_backend
 		echo "$dest/llama-server"
 	fi
 }
@@ -80,18 +80,18 @@ build() {
 	install_all
 }
 
-# add_gpu puts a GPU's backend beside the CPU's, where llama-server looks for backends when it starts.
-add_gpu() {
-	local backend=libggml-$LLAMA_GPU.so
-	case $(uname -m)-$LLAMA_GPU in
+# add_backend puts a GPU's backend beside the CPU's, where llama-server looks for backends when it starts.
+add_backend() {
+	local backend=libggml-$LLAMA_BACKEND.so
+	case $(uname -m)-$LLAMA_BACKEND in
 	x86_64-vulkan | x86_64-cuda) ;;
-	*) die "LLAMA_GPU=$LLAMA_GPU cannot be had here; it is vulkan or cuda, on x86-64" ;;
+	*) die "LLAMA_BACKEND=$LLAMA_BACKEND cannot be had here; it is vulkan or cuda, on x86-64" ;;
 	esac
 	enter_work
 	if [ ! -e "$dest/$backend" ]; then
 		"$here/need.sh" npm
-		fetch "@node-llama-cpp/linux-x64-$LLAMA_GPU" "$LLAMA_GPU"
-		cp "$LLAMA_GPU"/bins/*/"$backend" "$dest/$backend.part"
+		fetch "@node-llama-cpp/linux-x64-$LLAMA_BACKEND" "$LLAMA_BACKEND"
+		cp "$LLAMA_BACKEND"/bins/*/"$backend" "$dest/$backend.part"
 		mv "$dest/$backend.part" "$dest/$backend"
 	fi
 	leave_work
