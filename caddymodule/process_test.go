@@ -35,7 +35,7 @@ func checkWord(t *testing.T, g *gateway, provider string) {
 func TestKilledModelServerIsReplaced(t *testing.T) {
 	g := newGateway(t)
 	g.spawn(localSite(t, "", ""))
-	for range 2 { // a third time in half a minute is too often
+	for range 2 {
 		checkWord(t, g, "near")
 		server := g.server()
 		kill(t, server)

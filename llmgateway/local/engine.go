@@ -48,7 +48,7 @@ type timing struct {
 	tries                 int           // that fail in a row before the engine counts as failed
 	cooldown, maxCooldown time.Duration // before a failed engine may be tried again
 	recheck               time.Duration // before missing files are looked for again
-	stable                time.Duration // of serving that makes up for earlier failures
+	stable                time.Duration // of running that makes up for earlier failures, as an answer does
 	patience              time.Duration // from SIGTERM to SIGKILL
 	// innocent is how soon a server must end after a request was sent to have been on its way out already: a process that
 	// is killed takes connections until the last of its threads is gone. It counts once for a request; a second time it is

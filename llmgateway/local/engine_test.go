@@ -158,22 +158,21 @@ func TestDelaysGrowAndAreForgiven(t *testing.T) {
 	e := NewEngine(Config{ModelPath: "m.gguf"}.Key(), discard)
 	e.failure = newFailure("test", nil)
 	type step struct {
-		wasReady bool
-		lived    time.Duration
-		delay    time.Duration
-		more     bool
+		wasReady, proven bool
+		delay            time.Duration
+		more             bool
 	}
 	for i, want := range []step{
-		{true, time.Hour, 0, true},
-		{false, 0, time.Second, true},
-		{false, 0, 30 * time.Second, false},
-		{false, 0, time.Minute, false},
-		{true, time.Second, 2 * time.Minute, false},
-		{false, 0, 4 * time.Minute, false},
-		{false, 0, 5 * time.Minute, false},
-		{true, time.Minute, 0, true},
+		{true, true, 0, true},
+		{false, false, time.Second, true},
+		{false, false, 30 * time.Second, false},
+		{false, false, time.Minute, false},
+		{true, false, 2 * time.Minute, false},
+		{false, false, 4 * time.Minute, false},
+		{false, false, 5 * time.Minute, false},
+		{true, true, 0, true},
 	} {
-		delay, more := e.fail(want.wasReady, want.lived)
+		delay, more := e.fail(want.wasReady, want.proven)
 		if delay != want.delay || more != want.more {
 			t.Errorf("failure %d: got %v %t, want %v %t", i+1, delay, more, want.delay, want.more)
 		}

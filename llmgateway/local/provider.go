@@ -82,6 +82,7 @@ func (p *Provider) try(ctx context.Context, req *llmgateway.Request, first bool,
 		}
 		answered = true
 	}
+	lease.server.answered.Store(true)
 	return false
 }
 

@@ -75,7 +75,7 @@ func TestLeavingTheLoopFreesTheSlot(t *testing.T) {
 
 func TestCrashInARequestIsReportedAndRepaired(t *testing.T) {
 	p := &Provider{Engine: engine(t, nil)}
-	for range 2 {
+	for range 5 { // more often than a server may crash that answers nothing in between
 		_, err := generate(t.Context(), p, request(t, "die"))
 		if e := llmgateway.AsError(err); e == nil || e.Kind != llmgateway.Upstream || e.Message != "the local model server stopped" {
 			t.Fatalf("got %v, want that the server stopped", err)
@@ -83,9 +83,6 @@ func TestCrashInARequestIsReportedAndRepaired(t *testing.T) {
 		if _, err := generate(t.Context(), p, request(t, "")); err != nil {
 			t.Fatalf("after the crash: %v", err)
 		}
-		p.Engine.mu.Lock()
-		p.Engine.failures = 0
-		p.Engine.mu.Unlock()
 	}
 }
 
@@ -103,7 +100,6 @@ func TestServerThatCrashesOnEveryRequestFails(t *testing.T) {
 // TestRequestsReachTheNextServer sends requests to a server that is being killed. They must not notice.
 func TestRequestsReachTheNextServer(t *testing.T) {
 	e := engine(t, nil)
-	e.timing.tries = 1 << 30
 	p := &Provider{Engine: e}
 	for range 10 {
 		if _, err := generate(t.Context(), p, request(t, "")); err != nil {

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/openai"
@@ -20,6 +21,7 @@ type server struct {
 	transport *http.Transport
 	client    *openai.Client
 	unload    chan struct{} // closed to end it although the engine stays
+	answered  atomic.Bool   // a whole answer came from it
 }
 
 // start starts llama-server for the engine's configuration.

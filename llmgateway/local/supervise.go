@@ -44,6 +44,7 @@ func (e *Engine) again(wasReady bool, lived time.Duration, failure *failure) (de
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	defer e.notify()
+	proven := wasReady && (lived >= e.timing.stable || e.current.answered.Load())
 	e.current, e.ready, e.failure = nil, false, failure
 	e.watchIdle()
 	switch {
@@ -53,20 +54,21 @@ func (e *Engine) again(wasReady bool, lived time.Duration, failure *failure) (de
 		e.failures = 0
 		more = e.pins > 0
 	default:
-		delay, more = e.fail(wasReady, lived)
+		delay, more = e.fail(wasReady, proven)
 	}
 	e.retryAt = time.Now().Add(delay)
 	e.running = more
 	return delay, more
 }
 
-// fail counts a failure. It returns when the next try may be, and whether it is made without being asked for.
-func (e *Engine) fail(wasReady bool, lived time.Duration) (delay time.Duration, more bool) {
+// fail counts a failure, the first one anew if the server had proven to be of use. It returns when the next try may be, and
+// whether it is made without being asked for.
+func (e *Engine) fail(wasReady, proven bool) (delay time.Duration, more bool) {
 	t := e.timing
 	if e.failure.files {
 		return t.recheck, false
 	}
-	if wasReady && lived >= t.stable {
+	if proven {
 		e.failures = 0
 	}
 	e.failures++
