@@ -141,9 +141,9 @@ type run struct {
 }
 
 type failure struct {
-	target   *Target
-	err      *llmgateway.Error
-	disabled bool // it was not asked
+	target  *Target
+	err     *llmgateway.Error
+	skipped bool // it was not asked
 }
 
 func newRun(r *Router, req *llmgateway.Request) *run {
@@ -155,15 +155,26 @@ func newRun(r *Router, req *llmgateway.Request) *run {
 		if req.Provider != "" && t.Name != req.Provider {
 			continue
 		}
-		if status := llmgateway.StatusOf(t.Provider); status.State == llmgateway.StateDisabled {
-			err := &llmgateway.Error{Kind: llmgateway.Overloaded, Message: "disabled: " + status.Detail}
-			u.failures = append(u.failures, failure{target: t, err: err, disabled: true})
+		if err := u.unfit(t); err != nil {
+			u.failures = append(u.failures, failure{target: t, err: err, skipped: true})
 			continue
 		}
 		u.left = append(u.left, t)
 	}
 	u.eligible = len(u.left)
 	return u
+}
+
+// unfit returns why a target need not be asked, or nil if it may answer.
+func (u *run) unfit(t *Target) *llmgateway.Error {
+	p := t.provider(u.req.Model)
+	if p == nil {
+		return noModel(t.model(u.req.Model))
+	}
+	if status := llmgateway.StatusOf(p); status.State == llmgateway.StateDisabled {
+		return &llmgateway.Error{Kind: llmgateway.Overloaded, Message: "disabled: " + status.Detail}
+	}
+	return nil
 }
 
 // next returns the target of the next attempt, or nil if there is to be none. It waits before it repeats a target.
@@ -261,7 +272,7 @@ func (u *run) err(ctx context.Context) error {
 // summary makes one error of all that failed: it names every target and its reason, and keeps the kind if all that were
 // asked agree.
 func summary(failures []failure) *llmgateway.Error {
-	asked := slices.DeleteFunc(slices.Clone(failures), func(f failure) bool { return f.disabled })
+	asked := slices.DeleteFunc(slices.Clone(failures), func(f failure) bool { return f.skipped })
 	if len(asked) == 0 {
 		asked = failures
 	}

@@ -13,7 +13,7 @@ import (
 type Target struct {
 	// Name is the provider's configured name.
 	Name string
-	// Provider answers.
+	// Provider answers. If it is an [llmgateway.Catalog], its provider of the model does.
 	Provider llmgateway.Provider
 	// Model is what the provider calls the model. Empty means what the client asked for, or the one model of a
 	// provider that has just one.
@@ -39,22 +39,36 @@ func (t *Target) model(asked string) string {
 	return asked
 }
 
-// generate makes one attempt under the target's deadlines.
+// provider returns who answers when the client asked for asked, or nil if the provider has no such model now.
+func (t *Target) provider(asked string) llmgateway.Provider {
+	return llmgateway.ProviderOf(t.Provider, t.model(asked))
+}
+
+// noModel is the error for a model that the provider does not have now.
+func noModel(model string) *llmgateway.Error {
+	return &llmgateway.Error{Kind: llmgateway.NoModel, Message: "it has no model " + shown(model) + " now", Param: "model"}
+}
+
+// generate makes one attempt under the target's deadlines. req has the target's own name of the model.
 func (t *Target) generate(ctx context.Context, req *llmgateway.Request) iter.Seq2[llmgateway.Event, error] {
+	p := llmgateway.ProviderOf(t.Provider, req.Model)
+	if p == nil { // it went since the target was chosen
+		return func(yield func(llmgateway.Event, error) bool) { yield(llmgateway.Event{}, noModel(req.Model)) }
+	}
 	if t.FirstTokenTimeout == 0 && t.StreamIdleTimeout == 0 && t.Timeout == 0 {
-		return t.Provider.Generate(ctx, req)
+		return p.Generate(ctx, req)
 	}
 	if t.FirstTokenTimeout > 0 && !req.Stream && req.Operation != llmgateway.Embeddings {
 		streamed := *req
 		streamed.Stream = true
-		return openai.Merge(t.watch(ctx, &streamed))
+		return openai.Merge(t.watch(ctx, p, &streamed))
 	}
-	return t.watch(ctx, req)
+	return t.watch(ctx, p, req)
 }
 
 // watch ends the attempt when a deadline passes. Deadlines are timers that cancel the attempt's context, so that
 // whatever waits for the provider stops waiting by itself.
-func (t *Target) watch(ctx context.Context, req *llmgateway.Request) iter.Seq2[llmgateway.Event, error] {
+func (t *Target) watch(ctx context.Context, p llmgateway.Provider, req *llmgateway.Request) iter.Seq2[llmgateway.Event, error] {
 	return func(yield func(llmgateway.Event, error) bool) {
 		ctx, cancel := context.WithCancelCause(ctx)
 		defer cancel(nil)
@@ -65,7 +79,7 @@ func (t *Target) watch(ctx context.Context, req *llmgateway.Request) iter.Seq2[l
 		defer idle.stop()
 		idle.set(t.FirstTokenTimeout, "no first token")
 		committed := false
-		for event, err := range t.Provider.Generate(ctx, req) {
+		for event, err := range p.Generate(ctx, req) {
 			if err != nil {
 				yield(event, cause(ctx, err))
 				return
