@@ -140,6 +140,7 @@ func (c Config) Key() Key {
 type fileID struct {
 	sizeBytes int64
 	modified  time.Time
+	inode     uint64 // of a file of another name that took this one's place, it is another
 }
 
 func identify(path string) fileID {
@@ -148,5 +149,5 @@ func identify(path string) fileID {
 		return fileID{}
 	}
 	// Without a location, so that equal times compare equal.
-	return fileID{sizeBytes: info.Size(), modified: info.ModTime().UTC().Round(0)}
+	return fileID{sizeBytes: info.Size(), modified: info.ModTime().UTC().Round(0), inode: inode(info)}
 }

@@ -37,13 +37,20 @@ type Engine struct {
 	idle     *time.Timer      // unloads
 	failures int              // in a row
 	failure  *failure         // of the last try, or nil
-	retryAt  time.Time        // no new try before it
+	// lastFailure outlives the recovery from it.
+	lastFailure *failure
+	retryAt     time.Time // no new try before it
 }
 
 // timing is when an engine does things. Tests have less time.
 type timing struct {
 	poll, maxPoll         time.Duration // between two looks at a server that loads
-	load                  time.Duration // most that loading may take
+	load                  time.Duration // most that loading may take, besides the time to read the file
+	listen                time.Duration // most that llama-server takes to listen
+	stall                 time.Duration // without a sign of life that a server that loads may take
+	check                 time.Duration // between two looks at a server that serves, and most that a look may take
+	silences              int           // looks in a row without an answer before a server is killed
+	stuck                 time.Duration // most that the main loop of a server with requests may take for one batch
 	backoff, maxBackoff   time.Duration // before the next try, doubled by each that fails
 	tries                 int           // that fail in a row before the engine counts as failed
 	cooldown, maxCooldown time.Duration // before a failed engine may be tried again
@@ -58,7 +65,10 @@ type timing struct {
 
 var defaultTiming = timing{
 	poll: 20 * time.Millisecond, maxPoll: 250 * time.Millisecond,
-	load:    30 * time.Minute,
+	load:   30 * time.Minute,
+	listen: 2 * time.Minute,
+	stall:  2 * time.Minute,
+	check:  10 * time.Second, silences: 3, stuck: 5 * time.Minute,
 	backoff: 500 * time.Millisecond, maxBackoff: 30 * time.Second,
 	tries:    3,
 	cooldown: 30 * time.Second, maxCooldown: 5 * time.Minute,
@@ -304,20 +314,6 @@ func (e *Engine) free() {
 func (e *Engine) notify() {
 	close(e.changed)
 	e.changed = make(chan struct{})
-}
-
-// failure is why a server could not be started, or ended.
-type failure struct {
-	detail string   // for operators and clients: no paths, no secrets
-	err    error    // for logs
-	lines  []string // the last that the server printed
-	files  bool     // something is missing, so that trying again is pointless before it is there
-}
-
-func (f *failure) asError(retryAfter time.Duration) error {
-	return &llmgateway.Error{
-		Kind: llmgateway.Overloaded, Message: "the local model is not available: " + f.detail, RetryAfter: max(retryAfter, 0), Err: f.err,
-	}
 }
 
 // Interface guards

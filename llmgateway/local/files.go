@@ -77,6 +77,10 @@ func (f *files) header(path string) (gguf.Info, error) {
 		return known.info, known.err
 	}
 	read := header{id: id}
+	// Opening a pipe would wait for somebody to write.
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return gguf.Info{}, fmt.Errorf("%s is not a regular file", path)
+	}
 	file, err := gguf.Open(path)
 	if err == nil {
 		read.info = file.Info()
@@ -107,10 +111,6 @@ const maxParts = 1000
 
 // part matches how the name of a model's part ends, before .gguf.
 var part = regexp.MustCompile(`-\d{5}-of-\d{5}$`)
-
-func missing(detail string, err error) *failure {
-	return &failure{detail: detail, err: err, files: true}
-}
 
 func unusable(path string, err error) string {
 	name := filepath.Base(path)

@@ -22,6 +22,7 @@ type serverLog struct {
 	mu      sync.Mutex // guards what follows
 	partial []byte
 	last    []string
+	printed int // lines, also those that were not kept
 }
 
 const (
@@ -61,6 +62,7 @@ func (l *serverLog) flush() {
 
 // line logs one line. mu is held.
 func (l *serverLog) line(text string) {
+	l.printed++
 	text = strings.TrimRight(strings.ToValidUTF8(text, "?"), " \r\t")
 	stamp := stamped.FindStringSubmatch(text)
 	if stamp != nil {
@@ -100,6 +102,13 @@ func (l *serverLog) lines() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Clone(l.last)
+}
+
+// count returns how many lines were printed.
+func (l *serverLog) count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.printed
 }
 
 var (

@@ -1,9 +1,13 @@
 package local
 
 import (
+	"bytes"
 	"os"
+	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
+	"time"
 )
 
 // attributes makes a child the leader of its own group, which gets SIGKILL when the thread that started it ends.
@@ -29,4 +33,37 @@ func awaitExit(pid int) bool {
 			return errno == 0
 		}
 	}
+}
+
+// groupActivity adds up what the processes of a group have done.
+func groupActivity(pgid int) (sum activity) {
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, path := range stats {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			continue
+		}
+		// The name in parentheses may hold anything.
+		fields := strings.Fields(string(data[bytes.LastIndexByte(data, ')')+1:]))
+		const group, majorFaults, userTime, systemTime, resident = 2, 9, 11, 12, 21
+		if len(fields) <= resident || fields[group] != strconv.Itoa(pgid) {
+			continue
+		}
+		number := func(field string) uint64 {
+			n, _ := strconv.ParseUint(field, 10, 64)
+			return n
+		}
+		const tick = 10 * time.Millisecond // USER_HZ is 100 everywhere that Go runs on
+		sum.known = true
+		sum.cpu += time.Duration(number(fields[userTime])+number(fields[systemTime])) * tick
+		sum.faults += number(fields[majorFaults])
+		sum.memory += number(fields[resident]) * uint64(os.Getpagesize())
+		io, _ := os.ReadFile(filepath.Join(filepath.Dir(path), "io"))
+		for line := range strings.Lines(string(io)) {
+			if read, ok := strings.CutPrefix(line, "rchar: "); ok {
+				sum.read += number(strings.TrimSpace(read))
+			}
+		}
+	}
+	return sum
 }

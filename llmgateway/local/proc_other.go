@@ -9,3 +9,5 @@ func attributes() *syscall.SysProcAttr { return nil }
 func preferForKill(int) {}
 
 func awaitExit(int) bool { return false }
+
+func groupActivity(int) activity { return activity{} }

@@ -10,3 +10,5 @@ func attributes() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: tr
 func preferForKill(int) {}
 
 func awaitExit(int) bool { return false }
+
+func groupActivity(int) activity { return activity{} }

@@ -2,7 +2,6 @@ package local
 
 import (
 	"context"
-	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -22,6 +21,13 @@ type server struct {
 	client    *openai.Client
 	unload    chan struct{} // closed to end it although the engine stays
 	answered  atomic.Bool   // a whole answer came from it
+
+	health string // the page that says 200 once the model is loaded
+	slots  string // the page that its main loop answers, or empty
+	early  bool   // it listens before it loads
+
+	modelPath string
+	model     fileID // of the file that it loaded
 }
 
 // start starts llama-server for the engine's configuration.
@@ -34,7 +40,11 @@ func (e *Engine) start() (*server, *failure) {
 	if err != nil {
 		return nil, newFailure("there is no place for a socket", err)
 	}
-	s := &server{socket: socket, log: &serverLog{logger: e.logger}, unload: make(chan struct{})}
+	s := &server{
+		socket: socket, log: &serverLog{logger: e.logger}, unload: make(chan struct{}),
+		health: "/health", slots: "/slots", early: true,
+		modelPath: e.key.ModelPath, model: identify(e.key.ModelPath),
+	}
 	s.process, err = startProcess(found.binary, e.key.args(socket, e.key.context(found.model)), environment(os.Environ()), s.log)
 	if err != nil {
 		sockets.release(socket)
@@ -59,22 +69,9 @@ func (s *server) end(patience time.Duration) {
 	sockets.release(s.socket)
 }
 
-// healthTimeout bounds one look at a server. One that does not answer in time is still loading.
-const healthTimeout = 2 * time.Second
-
-// healthy reports whether the model is loaded. Until then, llama-server answers 503.
-func (s *server) healthy() bool {
-	ctx, cancel := context.WithTimeout(context.Background(), healthTimeout)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://llama/health", nil)
-	if err != nil {
-		return false
-	}
-	resp, err := s.transport.RoundTrip(req)
-	if err != nil {
-		return false
-	}
-	defer resp.Body.Close()
-	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 4<<10))
-	return resp.StatusCode == http.StatusOK
+// modelReplaced reports whether the model's file is not as it was when s began to load it. The file of another name that
+// took its place does no harm to a running server, but one that was written into the old one does.
+func (s *server) modelReplaced() bool {
+	now := identify(s.modelPath)
+	return now != s.model && now.inode == s.model.inode
 }

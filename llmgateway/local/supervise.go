@@ -1,10 +1,8 @@
 package local
 
 import (
-	"errors"
-	"fmt"
-	"os/exec"
-	"syscall"
+	"context"
+	"sync"
 	"time"
 )
 
@@ -46,6 +44,9 @@ func (e *Engine) again(wasReady bool, lived time.Duration, failure *failure) (de
 	defer e.notify()
 	proven := wasReady && (lived >= e.timing.stable || e.current.answered.Load())
 	e.current, e.ready, e.failure = nil, false, failure
+	if failure != nil {
+		e.lastFailure = failure
+	}
 	e.watchIdle()
 	switch {
 	case e.closed:
@@ -109,13 +110,7 @@ func (e *Engine) run() (wasReady bool, failure *failure) {
 	e.logger.Info("engine loaded", "duration", time.Since(began), "pid", s.process.cmd.Process.Pid)
 	s.log.serving.Store(true)
 	e.serve()
-	select {
-	case <-s.process.exited:
-		return true, s.death("the local model server stopped")
-	case <-s.unload:
-	case <-e.closing:
-	}
-	return true, nil
+	return true, e.attend(s)
 }
 
 func (e *Engine) nextTry() time.Time {
@@ -160,49 +155,49 @@ func (e *Engine) serve() {
 
 // load waits until s has loaded its model. stopped is true if the engine was closed before.
 func (e *Engine) load(s *server) (stopped bool, failure *failure) {
-	deadline := time.NewTimer(e.timing.load)
-	defer deadline.Stop()
-	pause := e.timing.poll
-	for {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	loading := newLoading(s, e.timing, e.key.model.sizeBytes)
+	for pause := e.timing.poll; ; pause = min(pause*3/2, e.timing.maxPoll) {
 		timer := time.NewTimer(pause)
 		select {
 		case <-timer.C:
-			if s.healthy() {
-				return false, nil
-			}
-			pause = min(pause*3/2, e.timing.maxPoll)
 		case <-s.process.exited:
 			timer.Stop()
 			return false, s.death("the local model server stopped while loading")
-		case <-deadline.C:
-			timer.Stop()
-			return false, newFailure(fmt.Sprintf("the model did not load within %v", e.timing.load), nil)
 		case <-e.closing:
 			timer.Stop()
 			return true, nil
 		}
-	}
-}
-
-// death tells how a server ended that nobody asked to.
-func (s *server) death(detail string) *failure {
-	err := s.process.err
-	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
-		if status, ok := exit.Sys().(syscall.WaitStatus); ok && status.Signaled() && status.Signal() == syscall.SIGKILL {
-			detail += " (killed; is there enough memory?)"
-		} else {
-			detail += " (" + exit.String() + ")"
+		if ready, failure := loading.look(ctx); ready || failure != nil {
+			return false, failure
 		}
 	}
-	failure := newFailure(detail, err)
-	s.log.flush()
-	failure.lines = s.log.lines()
-	return failure
 }
 
-func newFailure(detail string, err error) *failure {
-	if err == nil {
-		err = errors.New(detail)
+// attend waits for the end of a server that takes requests. It returns no failure if the server was asked to stop.
+func (e *Engine) attend(s *server) *failure {
+	ctx, cancel := context.WithCancel(context.Background())
+	hung := make(chan *failure, 1)
+	var watch sync.WaitGroup
+	defer watch.Wait()
+	defer cancel()
+	watch.Go(func() { hung <- s.watch(ctx, e.timing, e.busy) })
+	select {
+	case <-s.process.exited:
+		return s.death("the local model server stopped")
+	case failure := <-hung:
+		s.process.kill()
+		return failure
+	case <-s.unload:
+	case <-e.closing:
 	}
-	return &failure{detail: detail, err: err}
+	return nil
+}
+
+// busy reports whether somebody waits for the server.
+func (e *Engine) busy() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.pins > 0
 }

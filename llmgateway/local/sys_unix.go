@@ -34,5 +34,13 @@ func isOurs(info os.FileInfo) bool {
 	return ok && int(stat.Uid) == os.Geteuid()
 }
 
+// inode returns the number of a file in its file system.
+func inode(info os.FileInfo) uint64 {
+	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
+		return stat.Ino
+	}
+	return 0
+}
+
 // signalGroup sends a signal to a process and those it started.
 func signalGroup(pid int, signal syscall.Signal) { _ = syscall.Kill(-pid, signal) }
