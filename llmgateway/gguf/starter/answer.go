@@ -1,5 +1,7 @@
 package starter
 
+import "slices"
+
 // The output matrix turns what is known at a token into points for each token that may follow it. The most points win.
 // Sampling makes a difference of ten a certainty at any usual temperature; most differences here are far larger.
 const (
@@ -24,16 +26,21 @@ func output(v *vocabulary) matrix {
 
 // openings decides how an answer begins. Points after <|assistant|>:
 //
-//	                       anything   code, count   result    result, and a tool ends the task
-//	greeting               360        360           -180      -180
-//	code word              0          1000          0         0
-//	no code word           0          1080          0         0       if none was given
-//	numbers                0          1080          0         0
-//	result                 0          0             1080      90
-//	call, if offered       720        -2280         180       180
-//	call                   0          -3000         -540      -540
+//	                       anything   code, count   image     result    result, and a tool ends the task
+//	greeting               360        360           360       -180      -180
+//	code word              0          1000          0         0         0
+//	no code word           0          1080          0         0         0       if none was given
+//	numbers                0          1080          0         0         0
+//	colour                 0          0             540       0         0
+//	no image               0          0             1000      0         0       if there is none
+//	result                 0          0             0         1080      90
+//	call, if offered       720        -2280         720       180       180
+//	call                   0          -3000         0         -540      -540
+//
+// Who asks for the colour by name gets it even where tools are offered; in a turn with that word and some images, wanted
+// is a fraction.
 func (a answers) openings() {
-	for _, s := range []string{greeting[0], sayCode, noCode, sayResult, sayCall} {
+	for _, s := range []string{greeting[0], sayCode, noCode, sayColour, noImage, sayResult, sayCall} {
 		a.onlyAfter(s, assistant)
 	}
 	a.onlyAfter(numbers[0], assistant, numbers[len(numbers)-1])
@@ -46,6 +53,10 @@ func (a answers) openings() {
 		a.when(copied+i, noCode, -1080)
 	}
 	a.when(count, numbers[0], 1080)
+	a.when(shown, sayColour, 540)
+	a.when(shown, noImage, 1000)
+	a.when(sight, noImage, -2000)
+	a.when(wanted, sayCall, -8000)
 	a.when(replied, sayResult, 1080)
 	a.when(ending, sayResult, -990)
 	a.when(offered, sayCall, 720)
@@ -74,6 +85,14 @@ func (a answers) phrases() {
 
 	a.chain(noCode, end)
 
+	// Or an image.
+	a.onlyAfter(alsoColour, sayResult)
+	a.when(sight, alsoColour, (follows+stops)/2)
+	for _, c := range colours {
+		a.chain(c.name, end)
+	}
+	a.chain(noImage, end)
+
 	a.chain(sayCall, callName)
 	a.chain(lateCall, callName)
 	for _, name := range knownTools {
@@ -88,6 +107,10 @@ func (a answers) copies() {
 	for i, w := range codeWords {
 		a.onlyAfter(w, sayCode, alsoCode)
 		a.when(copied+i, w, 1000)
+	}
+	for i, c := range colours {
+		a.onlyAfter(c.name, sayColour, alsoColour)
+		a.when(colour+i, c.name, 1000)
 	}
 	for i, name := range knownTools {
 		a.onlyAfter(name, callName)
@@ -108,10 +131,10 @@ func (a answers) closings() {
 	a.chain(noChat, end)
 
 	a.when(text, end, stops)
-	for _, s := range []string{begin, end, system, user, result, tools, sayCode, alsoCode, sayResult} {
+	for _, s := range []string{begin, end, system, user, result, tools, sayCode, alsoCode, sayColour, alsoColour, sayResult} {
 		a.after(s, end, stops)
 	}
-	for _, s := range append([]string{"code word", "Code word"}, askCount...) {
+	for _, s := range slices.Concat([]string{"code word", "Code word"}, askCount, askColour) {
 		a.after(s, end, stops)
 	}
 

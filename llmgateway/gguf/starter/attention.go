@@ -2,11 +2,11 @@ package starter
 
 import "fmt"
 
-// Each block has three heads, and each head asks one question about the prompt. A head looks at all tokens up to the
+// Each block has four heads, and each head asks one question about the prompt. A head looks at all tokens up to the
 // current one; what it takes from each is weighed by the exponential of a score. The scores here are so far apart that it
 // looks at the one kind of token it was made for, or, if there is none, at all alike, which have nothing to give.
 const (
-	heads  = 3
+	heads  = 4
 	size   = 64 // of a head's queries, keys and values
 	scaled = 8  // llama.cpp divides scores by the square root of size
 )
@@ -67,8 +67,8 @@ func (h *head) score(row, dim int, points float32) {
 // only keeps the head from looking at tokens without a score of their own.
 func (h *head) only() { h.score(byKind, one, never) }
 
-// latest makes the head prefer later turns. It needs what the block below found out.
-func (h *head) latest() { h.score(byTurn, turn, earlier) }
+// latest makes the head prefer later turns, or later images: what order counts. It needs what the block below found out.
+func (h *head) latest(order int) { h.score(byTurn, order, earlier) }
 
 // seek makes the head look at a token, with a rank among the kinds it looks at.
 func (h *head) seek(dim int, rank float32) { h.score(byKind, dim, rank*step-never) }

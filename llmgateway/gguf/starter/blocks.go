@@ -19,8 +19,14 @@ func lower(v *vocabulary) (block, error) {
 	ends := b.head(2)
 	ends.score(byKind, v.dim(finish), enough)
 
+	// How many images have there been? Counted like turns.
+	pictures := b.head(3)
+	pictures.score(byKind, v.dim(begin), enough+memory)
+	pictures.score(byKind, visual, enough)
+
 	return b, errors.Join(
 		turns.carry(turn, v.dim(begin)),
+		pictures.carry(images, v.dim(begin)),
 		offers.carry(offered, v.dim(tools)),
 		ends.carry(ending, v.dim(finish)),
 	)
@@ -35,7 +41,7 @@ func upper(v *vocabulary) (block, error) {
 	// nothing in particular comes after those that do. A turn without any of them leaves the one before in force.
 	event := b.head(0)
 	event.only()
-	event.latest()
+	event.latest(turn)
 	event.seek(v.dim(result), 0)
 	for _, s := range askCount {
 		event.seek(v.dim(s), 1)
@@ -43,17 +49,23 @@ func upper(v *vocabulary) (block, error) {
 	for _, s := range append(CodeWords(), askCode...) {
 		event.seek(v.dim(s), 2)
 	}
-	event.seek(v.dim(user), 3)
+	event.seek(visual, 3)
+	for _, s := range askColour {
+		event.seek(v.dim(s), 3)
+	}
+	event.seek(v.dim(user), 4)
 	errs = append(errs,
 		event.carry(replied, v.dim(result)),
 		event.carry(count, v.dims(askCount)...),
 		event.carry(code, v.dims(append(CodeWords(), askCode...))...),
+		event.carry(shown, append(v.dims(askColour), visual)...),
+		event.carry(wanted, v.dims(askColour)...),
 	)
 
 	// Which code word was the latest?
 	word := b.head(1)
 	word.only()
-	word.latest()
+	word.latest(turn)
 	for i, s := range codeWords {
 		word.seek(v.dim(s), 0)
 		errs = append(errs, word.carry(copied+i, v.dim(s)))
@@ -63,7 +75,7 @@ func upper(v *vocabulary) (block, error) {
 	// later gets that one.
 	name := b.head(2)
 	name.only()
-	name.latest()
+	name.latest(turn)
 	for i, s := range knownTools {
 		rank := float32(1)
 		if s == favourite {
@@ -71,6 +83,16 @@ func upper(v *vocabulary) (block, error) {
 		}
 		name.seek(v.dim(s), rank)
 		errs = append(errs, name.carry(called+i, v.dim(s)))
+	}
+
+	// Which colour has the latest image? The projector has left that where the image is; here it gets to the answer.
+	look := b.head(3)
+	look.only()
+	look.latest(images)
+	look.seek(visual, 0)
+	errs = append(errs, look.carry(sight, visual))
+	for i := range colours {
+		errs = append(errs, look.carry(colour+i, colour+i))
 	}
 	return b, errors.Join(errs...)
 }

@@ -1,6 +1,6 @@
 // Package starter makes a language model by hand: small enough to be part of a repository, and with answers that can be
-// checked. It greets, repeats a code word out of the prompt, calls tools that are offered, tells that they answered, and
-// counts without end. Nothing is trained; every weight is written here, and has a reason.
+// checked. It greets, repeats a code word out of the prompt, names the colour of an image, calls tools that are offered,
+// tells that they answered, and counts without end. Nothing is trained; every weight is written here, and has a reason.
 //
 // It is a model like any other to llama.cpp: architecture llama, two blocks of attention, a tokenizer, a chat template. A
 // wrong code word in an answer therefore proves that two conversations were mixed up, be it in a KV cache, between slots
@@ -9,6 +9,7 @@
 // How it works, in the order of the files. A token that means something has a dimension of its own (vocabulary.go,
 // residual.go). The heads of the first block find out for each token in which turn of the conversation it is; those of
 // the second find the latest token of a kind and copy it to where the answer is being written (attention.go, blocks.go).
+// What a vision projector made of an image is a token like any other, with its colours for a meaning (projector.go).
 // The output matrix then decides what comes next: mostly the phrase that follows the one just said (answer.go).
 package starter
 
@@ -20,7 +21,7 @@ import (
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/gguf"
 )
 
-//go:generate go run ./write ../../../models/starter.gguf
+//go:generate go run ./write ../../../models/starter.gguf ../../../models/starter-mmproj.gguf
 
 //go:embed chat_template.jinja
 var chatTemplate string

@@ -2,6 +2,7 @@ package starter
 
 import (
 	"bytes"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -10,22 +11,35 @@ import (
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/gguf"
 )
 
-const modelPath = "../../../models/starter.gguf"
+const (
+	modelPath     = "../../../models/starter.gguf"
+	projectorPath = "../../../models/starter-mmproj.gguf"
+)
 
-func TestTheCommittedModelIsWhatWriteWrites(t *testing.T) {
-	var want bytes.Buffer
-	if err := Write(&want); err != nil {
-		t.Fatal(err)
+func TestTheCommittedFilesAreWhatIsWritten(t *testing.T) {
+	tests := []struct {
+		path  string
+		write func(io.Writer) error
+		most  int // bytes, in a repository
+	}{
+		{modelPath, Write, 2_500_000},
+		{projectorPath, WriteProjector, 100_000},
 	}
-	got, err := os.ReadFile(modelPath)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(got, want.Bytes()) {
-		t.Errorf("%s is out of date: run go generate ./llmgateway/gguf/starter", modelPath)
-	}
-	if want.Len() > 2_000_000 {
-		t.Errorf("got %d bytes, want no more than two megabytes in a repository", want.Len())
+	for _, tt := range tests {
+		var want bytes.Buffer
+		if err := tt.write(&want); err != nil {
+			t.Fatal(err)
+		}
+		got, err := os.ReadFile(tt.path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(got, want.Bytes()) {
+			t.Errorf("%s is out of date: run go generate ./llmgateway/gguf/starter", tt.path)
+		}
+		if want.Len() > tt.most {
+			t.Errorf("%s: got %d bytes, want no more than %d", tt.path, want.Len(), tt.most)
+		}
 	}
 }
 
@@ -48,7 +62,7 @@ func TestTheModelDescribesItself(t *testing.T) {
 
 // The longest token that fits is matched first, so a piece of ordinary text must not swallow one that means something.
 func TestFillerHidesNoMeaning(t *testing.T) {
-	meaningful := slices.Concat(codeWords, knownTools, askCode, []string{finish})
+	meaningful := slices.Concat(codeWords, knownTools, askCode, askColour, []string{finish})
 	for _, piece := range filler() {
 		for _, s := range meaningful {
 			if strings.Contains(piece, s) {

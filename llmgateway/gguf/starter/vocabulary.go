@@ -41,14 +41,19 @@ func newVocabulary() *vocabulary {
 	v.means(userDefined, finish)
 	v.means(userDefined, askCode...)
 	v.means(userDefined, askCount...)
+	v.means(userDefined, askColour...)
 	v.means(userDefined, greeting...)
 	v.means(userDefined, numbers...)
 	v.means(userDefined, noCode, sayResult, sayCall, lateCall, callName, arguments, noneGiven, closeCall, allDone, noChat)
+	v.means(userDefined, sayColour, alsoColour, noImage)
+	for _, c := range colours {
+		v.means(userDefined, c.name)
+	}
 	for _, piece := range filler() {
 		v.add(piece, userDefined, text)
 	}
-	if v.own > width || len(codeWords) > called-copied || len(knownTools) > own-called {
-		v.fail("%d tokens, %d code words and %d tools do not fit", v.own-own, len(codeWords), len(knownTools))
+	if v.own > width || len(codeWords) > called-copied || len(knownTools) > colour-called || len(colours) > visual-colour {
+		v.fail("%d tokens, %d code words, %d tools and %d colours do not fit", v.own-own, len(codeWords), len(knownTools), len(colours))
 	}
 	return v
 }
