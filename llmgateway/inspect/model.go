@@ -1,0 +1,298 @@
+// Package inspect says what model files are, for people and for programs that ask on the command line.
+//
+// Files are read as they are, whoever made them: what cannot be read has a problem to show, and does no harm.
+package inspect
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/bits"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/gguf"
+)
+
+// Model is what the header of a model's file says. Texts in it come from the file as they are: print them with Write,
+// or make them harmless first.
+type Model struct {
+	// Path is the file, the first one of a split model.
+	Path string `json:"path"`
+	// Name is what the gateway calls the model: the file's name without what does not belong to it.
+	Name string `json:"name"`
+	// Kind is "model", or what the file is instead, such as "projector" or "adapter".
+	Kind string `json:"kind,omitempty"`
+	// Problem says why the file cannot be used. Then little else is known.
+	Problem string `json:"problem,omitempty"`
+
+	// Title is the name that the file gives itself.
+	Title        string `json:"title,omitempty"`
+	Architecture string `json:"architecture,omitempty"`
+	Quantization string `json:"quantization,omitempty"`
+	Parameters   uint64 `json:"parameters,omitempty"`
+
+	// SizeBytes is the size of all files together, Files how many they are.
+	SizeBytes uint64 `json:"size_bytes"`
+	Files     int    `json:"files,omitempty"`
+
+	// Context is how many tokens the model was trained for.
+	Context       uint64   `json:"context,omitempty"`
+	Layers        uint64   `json:"layers,omitempty"`
+	Heads         []uint64 `json:"heads,omitempty"`
+	HeadsKV       []uint64 `json:"heads_kv,omitempty"`
+	Embedding     uint64   `json:"embedding,omitempty"`
+	Experts       uint64   `json:"experts,omitempty"`
+	SlidingWindow uint64   `json:"sliding_window,omitempty"`
+
+	Tokenizer  string `json:"tokenizer,omitempty"`
+	Vocabulary uint64 `json:"vocabulary,omitempty"`
+
+	// ChatTemplate is true if the model has a chat template, Tools if the template knows tools.
+	ChatTemplate bool `json:"chat_template"`
+	Tools        bool `json:"tools"`
+
+	// Projector is the file that lets the model see images, if one was found or named.
+	Projector string `json:"projector,omitempty"`
+	Vision    bool   `json:"vision"`
+
+	// Tensors counts the weights by how they are stored, those that take most first.
+	Tensors []Tensors `json:"tensors,omitempty"`
+	// Memory is what the model takes when it is loaded.
+	Memory *Memory `json:"memory,omitempty"`
+
+	info      gguf.Info
+	projector *Model
+}
+
+// Tensors are a file's tensors of one type.
+type Tensors struct {
+	Type      string `json:"type"`
+	Count     int    `json:"count"`
+	SizeBytes uint64 `json:"size_bytes"`
+}
+
+// Memory is an estimate in bytes, for a context of NCtx tokens in each of NParallel slots.
+type Memory struct {
+	NCtx      int `json:"n_ctx"`
+	NParallel int `json:"n_parallel"`
+
+	Total       uint64 `json:"total"`
+	Weights     uint64 `json:"weights"`
+	KV          uint64 `json:"kv"`
+	Compute     uint64 `json:"compute"`
+	Projector   uint64 `json:"projector"`
+	PromptCache uint64 `json:"prompt_cache"`
+	Overhead    uint64 `json:"overhead"`
+}
+
+// Open reads the header of a file, and of the model's other files if it is split. It always returns a Model; one that
+// cannot be used has a Problem, and the error is what it comes from.
+func Open(path string) (*Model, error) {
+	m := &Model{Path: path, Name: Name(path)}
+	file, err := open(path)
+	if err != nil {
+		m.Problem = problem(err)
+		if stat, err := os.Stat(path); err == nil {
+			m.SizeBytes = uint64(max(stat.Size(), 0))
+		}
+		return m, err
+	}
+	m.read(file)
+	if err := m.addParts(file); err != nil {
+		m.Problem = problem(err)
+		return m, err
+	}
+	return m, nil
+}
+
+// open opens what is a file: reading from a pipe or a device may never end.
+func open(path string) (*gguf.File, error) {
+	stat, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !stat.Mode().IsRegular() {
+		return nil, fmt.Errorf("reading %s: %w", path, errNoFile)
+	}
+	return gguf.Open(path)
+}
+
+var (
+	errNoFile = errors.New("it is not a file")
+	errPart   = errors.New("part of a split model")
+)
+
+// read takes over what the header says.
+func (m *Model) read(file *gguf.File) {
+	i := file.Info()
+	m.info = i
+	m.Title, m.Architecture = i.Name, i.Architecture
+	m.Context, m.Layers, m.Embedding = i.ContextLength, i.BlockCount, i.EmbeddingLength
+	m.Heads, m.HeadsKV = i.HeadCount, i.HeadCountKV
+	m.Experts, m.SlidingWindow = i.ExpertCount, i.SlidingWindow
+	m.Vocabulary = i.VocabSize
+	m.ChatTemplate = i.ChatTemplate != ""
+	m.Tools = strings.Contains(i.ChatTemplate, "tools")
+	m.Tokenizer, _ = file.Metadata["tokenizer.ggml.model"].Text()
+	if pre, ok := file.Metadata["tokenizer.ggml.pre"].Text(); ok && m.Tokenizer != "" {
+		m.Tokenizer += " (" + pre + ")"
+	}
+	m.Kind, _ = file.Metadata["general.type"].Text()
+	switch {
+	case m.Kind == "mmproj" || m.Architecture == "clip":
+		m.Kind = kindProjector
+	case m.Kind == "":
+		m.Kind = kindModel
+	}
+	if i.FileType != gguf.FileTypeUnknown {
+		m.Quantization = i.FileType.String()
+	}
+	m.count(file)
+}
+
+const (
+	kindModel     = "model"
+	kindProjector = "projector"
+)
+
+// count adds the size and the tensors of one file.
+func (m *Model) count(file *gguf.File) {
+	m.Files++
+	for _, t := range file.Tensors {
+		parameters := uint64(1)
+		for _, dim := range t.Dims {
+			parameters = times(parameters, dim)
+		}
+		m.Parameters = plus(m.Parameters, parameters)
+		at := slices.IndexFunc(m.Tensors, func(have Tensors) bool { return have.Type == t.Type.String() })
+		if at < 0 {
+			at = len(m.Tensors)
+			m.Tensors = append(m.Tensors, Tensors{Type: t.Type.String()})
+		}
+		m.Tensors[at].Count++
+		m.Tensors[at].SizeBytes = plus(m.Tensors[at].SizeBytes, t.SizeBytes())
+	}
+	slices.SortStableFunc(m.Tensors, func(a, b Tensors) int { return cmp.Compare(b.SizeBytes, a.SizeBytes) })
+	if m.Quantization == "" && len(m.Tensors) > 0 {
+		m.Quantization = m.Tensors[0].Type
+	}
+}
+
+// times and plus stop at the largest number: a header may claim any.
+func times(a, b uint64) uint64 {
+	high, low := bits.Mul64(a, b)
+	if high != 0 {
+		return 1<<64 - 1
+	}
+	return low
+}
+
+func plus(a, b uint64) uint64 {
+	sum, carry := bits.Add64(a, b, 0)
+	if carry != 0 {
+		return 1<<64 - 1
+	}
+	return sum
+}
+
+// addParts reads the other files of a split model.
+func (m *Model) addParts(file *gguf.File) error {
+	stat, err := os.Stat(m.Path)
+	if err != nil {
+		return err
+	}
+	m.SizeBytes = uint64(max(stat.Size(), 0))
+	if m.info.SplitNo > 0 {
+		return fmt.Errorf("%w: %d of %d; name the first", errPart, m.info.SplitNo+1, m.info.SplitCount)
+	}
+	for _, path := range otherParts(m.Path, m.info.SplitCount) {
+		part, err := open(path)
+		if err != nil {
+			return fmt.Errorf("%s: %w", filepath.Base(path), err)
+		}
+		if stat, err := os.Stat(path); err == nil {
+			m.SizeBytes += uint64(max(stat.Size(), 0))
+		}
+		m.count(part)
+		m.info.WeightBytes = plus(m.info.WeightBytes, part.TensorBytes())
+	}
+	return nil
+}
+
+// otherParts returns the paths of the second and later files of a split model.
+func otherParts(path string, count uint64) []string {
+	base, isGGUF := strings.CutSuffix(path, ".gguf")
+	place := partName.FindStringIndex(base)
+	if !isGGUF || place == nil {
+		return nil
+	}
+	var paths []string
+	for n := uint64(2); n <= min(count, maxParts); n++ {
+		paths = append(paths, fmt.Sprintf("%s-%05d-of-%05d.gguf", base[:place[0]], n, count))
+	}
+	return paths
+}
+
+const maxParts = 1000
+
+// partName matches how the name of a split model's file ends, before .gguf.
+var partName = regexp.MustCompile(`-(\d{5})-of-\d{5}$`)
+
+// Name returns what the gateway calls the model in a file.
+func Name(path string) string {
+	return partName.ReplaceAllString(strings.TrimSuffix(filepath.Base(path), ".gguf"), "")
+}
+
+// See sets the projector with which the model is loaded.
+func (m *Model) See(projector *Model) {
+	m.projector = projector
+	m.Projector, m.Vision = projector.Path, projector.Problem == ""
+}
+
+// Estimate sets Memory for a context of nCtx tokens, or as many as the model was trained for if that is less or nCtx is
+// 0, in each of nParallel slots. A model with a problem, and what is no model, gets no estimate.
+func (m *Model) Estimate(nCtx, nParallel int) {
+	if m.Problem != "" || m.Kind != kindModel {
+		return
+	}
+	trained := int(min(m.Context, maxContext))
+	if nCtx <= 0 || trained != 0 && trained < nCtx {
+		nCtx = trained
+	}
+	load := gguf.Load{Context: nCtx, Slots: max(nParallel, 1)}
+	if m.Vision {
+		load.Projector = &m.projector.info
+	}
+	e := m.info.Memory(load)
+	m.Memory = &Memory{
+		NCtx: nCtx, NParallel: load.Slots, Total: e.Total(),
+		Weights: e.Weights, KV: e.KV, Compute: e.Compute, Projector: e.Projector, PromptCache: e.PromptCache, Overhead: e.Overhead,
+	}
+}
+
+const maxContext = 1 << 30
+
+// problem says in short what is wrong with a file.
+func problem(err error) string {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "missing"
+	case errors.Is(err, fs.ErrPermission):
+		return "may not be read"
+	case errors.Is(err, gguf.ErrTruncated):
+		return "incomplete; was its download interrupted?"
+	case errors.Is(err, gguf.ErrNotGGUF):
+		return "not a GGUF file"
+	case errors.Is(err, gguf.ErrVersion), errors.Is(err, gguf.ErrBigEndian):
+		return "GGUF of a version that is not supported"
+	case errors.Is(err, gguf.ErrMalformed):
+		return "damaged: its header contradicts itself"
+	default:
+		return err.Error()
+	}
+}
