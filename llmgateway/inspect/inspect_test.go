@@ -55,7 +55,7 @@ func TestInspectShowsTheStarterModel(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m.Estimate(4096, 2)
+	m.Estimate(gguf.Load{Context: 4096, Slots: 2})
 	if m.Name != "starter" || m.Kind != "model" || m.Problem != "" || m.Parameters == 0 || !m.Tools || m.Vision || m.Files != 1 {
 		t.Errorf("got %+v", m)
 	}
@@ -79,7 +79,7 @@ func TestEstimateAsksForNoMoreThanTheModelWasTrainedFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, tt := range []struct{ ask, want int }{{0, 8192}, {100000, 8192}, {512, 512}} {
-		if m.Estimate(tt.ask, 0); m.Memory.NCtx != tt.want || m.Memory.NParallel != 1 {
+		if m.Estimate(gguf.Load{Context: tt.ask, Slots: 0}); m.Memory.NCtx != tt.want || m.Memory.NParallel != 1 {
 			t.Errorf("n_ctx %d: got %+v, want %d", tt.ask, m.Memory, tt.want)
 		}
 	}
@@ -116,7 +116,7 @@ func TestInspectSaysWhatIsWrongWithAFile(t *testing.T) {
 			if err == nil || !strings.Contains(m.Problem, tt.want) || m.SizeBytes != uint64(len(tt.data)) {
 				t.Errorf("got %+v, %v, want %s", m, err, tt.want)
 			}
-			m.Estimate(0, 0)
+			m.Estimate(gguf.Load{Context: 0, Slots: 0})
 			if m.Memory != nil {
 				t.Error("there is an estimate")
 			}
@@ -174,7 +174,7 @@ func TestSplitModelIsOneModel(t *testing.T) {
 	if m.Name != "big-Q8_0" || m.Files != 3 || m.Parameters != 36 || m.Problem != "" || m.Tensors[0].Count != 3 {
 		t.Errorf("got %+v", m)
 	}
-	m.Estimate(1, 1)
+	m.Estimate(gguf.Load{Context: 1, Slots: 1})
 	if m.Memory.Weights != 3*40 {
 		t.Errorf("got weights of %d bytes, want those of all parts", m.Memory.Weights)
 	}
@@ -263,7 +263,7 @@ func FuzzOpen(f *testing.F) {
 		if (err == nil) != (m.Problem == "") {
 			t.Errorf("problem %q with error %v", m.Problem, err)
 		}
-		m.Estimate(4096, 1)
+		m.Estimate(gguf.Load{Context: 4096, Slots: 1})
 		var text strings.Builder
 		if err := m.Write(&text); err != nil {
 			t.Fatal(err)

@@ -122,10 +122,10 @@ func open(path string) (*gguf.File, error) {
 	return gguf.Open(path)
 }
 
-var (
-	errNoFile = errors.New("it is not a file")
-	errPart   = errors.New("part of a split model")
-)
+// ErrLaterPart means that a file is not the first one of a split model.
+var ErrLaterPart = errors.New("part of a split model")
+
+var errNoFile = errors.New("it is not a file")
 
 // read takes over what the header says.
 func (m *Model) read(file *gguf.File) {
@@ -208,7 +208,7 @@ func (m *Model) addParts(file *gguf.File) error {
 	}
 	m.SizeBytes = uint64(max(stat.Size(), 0))
 	if m.info.SplitNo > 0 {
-		return fmt.Errorf("%w: %d of %d; name the first", errPart, m.info.SplitNo+1, m.info.SplitCount)
+		return fmt.Errorf("%w: %d of %d; name the first", ErrLaterPart, m.info.SplitNo+1, m.info.SplitCount)
 	}
 	for _, path := range otherParts(m.Path, m.info.SplitCount) {
 		part, err := open(path)
@@ -254,23 +254,24 @@ func (m *Model) See(projector *Model) {
 	m.Projector, m.Vision = projector.Path, projector.Problem == ""
 }
 
-// Estimate sets Memory for a context of nCtx tokens, or as many as the model was trained for if that is less or nCtx is
-// 0, in each of nParallel slots. A model with a problem, and what is no model, gets no estimate.
-func (m *Model) Estimate(nCtx, nParallel int) {
+// Estimate sets Memory. A context of 0, or of more than the model was trained for, is as much as it was trained for. A
+// model with a problem, and what is no model, gets no estimate. The projector is the one that the model sees with.
+func (m *Model) Estimate(load gguf.Load) {
 	if m.Problem != "" || m.Kind != kindModel {
 		return
 	}
 	trained := int(min(m.Context, maxContext))
-	if nCtx <= 0 || trained != 0 && trained < nCtx {
-		nCtx = trained
+	if load.Context <= 0 || trained != 0 && trained < load.Context {
+		load.Context = trained
 	}
-	load := gguf.Load{Context: nCtx, Slots: max(nParallel, 1)}
+	load.Slots = max(load.Slots, 1)
+	load.Projector = nil
 	if m.Vision {
 		load.Projector = &m.projector.info
 	}
 	e := m.info.Memory(load)
 	m.Memory = &Memory{
-		NCtx: nCtx, NParallel: load.Slots, Total: e.Total(),
+		NCtx: load.Context, NParallel: load.Slots, Total: e.Total(),
 		Weights: e.Weights, KV: e.KV, Compute: e.Compute, Projector: e.Projector, PromptCache: e.PromptCache, Overhead: e.Overhead,
 	}
 }

@@ -10,7 +10,7 @@ import (
 )
 
 // Line returns s for one line of a terminal. A model's name or a server's message may hold escape sequences, which would
-// move the cursor, change the window's title or worse; they are written out instead of sent.
+// move the cursor, change the window's title or worse; they are written out instead of sent, as Go and JSON do.
 func Line(s string) string { return clean(s, "") }
 
 // Text is [Line] for texts of several lines: line feeds and tabs stay.
@@ -27,7 +27,7 @@ func clean(s, allowed string) string {
 			fmt.Fprintf(&b, `\x%02x`, s[i])
 		case !unsafe(r) || strings.ContainsRune(allowed, r):
 			b.WriteRune(r)
-		case r < 0x80:
+		case r < 0x20:
 			fmt.Fprintf(&b, `\x%02x`, r)
 		default:
 			fmt.Fprintf(&b, `\u%04x`, r)

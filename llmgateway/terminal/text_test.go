@@ -13,7 +13,7 @@ func TestTextsOfOthersCannotCommandTheTerminal(t *testing.T) {
 		{"C1", "\u009b31m", `\u009b31m`, `\u009b31m`},
 		{"raw C1", "\x9b31m", `\x9b31m`, `\x9b31m`},
 		{"order", "evil\u202egpj.exe", `evil\u202egpj.exe`, `evil\u202egpj.exe`},
-		{"deleted", "a\x7f", `a\x7f`, `a\x7f`},
+		{"deleted", "a\x7f", `a\u007f`, `a\u007f`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

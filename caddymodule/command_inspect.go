@@ -1,0 +1,56 @@
+package caddymodule
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/gguf"
+	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/inspect"
+)
+
+func inspectCommand() *cobra.Command {
+	var load gguf.Load
+	var projector string
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "inspect <file.gguf>",
+		Short: "Says what the header of a model file says",
+		Long: `
+Says what a GGUF file is: its architecture, size, quantization and context, whether
+its chat template knows tools, how its weights are stored, and about how much memory
+it takes with a context of --n-ctx tokens for each of --n-parallel requests at once.
+
+Only the header is read, which takes an instant for a file of any size. If the file
+is broken, it says how, and the exit code is not zero.
+`,
+		Args: cobra.ExactArgs(1),
+	}
+	cmd.Flags().IntVar(&load.Context, "n-ctx", 0, "Context of one request, in tokens (default: what the model was trained for)")
+	cmd.Flags().IntVar(&load.Slots, "n-parallel", 1, "Requests at once")
+	cmd.Flags().StringVar(&projector, "mmproj", "", "File of the vision projector to load with the model")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "Write JSON")
+	cmd.RunE = harmless(func(cmd *cobra.Command, args []string) error {
+		m, broken := inspect.Open(args[0])
+		if errors.Is(broken, inspect.ErrLaterPart) {
+			return broken
+		}
+		if projector != "" {
+			p, err := inspect.Open(projector)
+			if err != nil {
+				return fmt.Errorf("vision projector: %w", err)
+			}
+			m.See(p)
+		}
+		m.Estimate(load)
+		var err error
+		if asJSON {
+			err = printJSON(cmd.OutOrStdout(), m)
+		} else {
+			err = m.Write(cmd.OutOrStdout())
+		}
+		return errors.Join(broken, err)
+	})
+	return cmd
+}

@@ -1,0 +1,199 @@
+package caddymodule
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+
+	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/gguf"
+	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/inspect"
+)
+
+func modelsCommand() *cobra.Command {
+	var l modelLister
+	cmd := &cobra.Command{
+		Use:   "models [--config <path> [--adapter <name>]] [<folder or file>...]",
+		Short: "Lists models: those in folders, or those that a configuration runs",
+		Long: `
+Lists the models in files and folders, and those that a configuration runs. Without
+any, lists the folder models, or this one.
+
+A model takes memory for its weights and for its context; the column MEMORY says how
+much with that many tokens. CAN says whether it knows tools, and sees images with the
+projector that lies beside it. If a gateway runs, STATE is what it says of its models:
+loaded ones take memory now. The gateway is asked at its admin endpoint, at --address,
+the one of the configuration, or Caddy's default.
+`,
+	}
+	cmd.Flags().StringVarP(&l.config, "config", "c", "", "Configuration file")
+	cmd.Flags().StringVarP(&l.adapter, "adapter", "a", "", "Name of config adapter to apply")
+	cmd.Flags().StringVar(&l.address, "address", "", "Address of the administration listener, if different from config")
+	cmd.Flags().IntVar(&l.load.Context, "n-ctx", 4096, "Context to estimate memory for, where no configuration says it")
+	cmd.Flags().IntVar(&l.load.Slots, "n-parallel", 1, "Requests at once, where no configuration says it")
+	cmd.Flags().BoolVar(&l.json, "json", false, "Write JSON")
+	cmd.RunE = harmless(func(cmd *cobra.Command, args []string) error { return l.list(cmd.OutOrStdout(), args) })
+	return cmd
+}
+
+// modelLister holds the flags of `caddy llm models`.
+type modelLister struct {
+	config, adapter, address string
+
+	load gguf.Load
+	json bool
+}
+
+func (l *modelLister) list(w io.Writer, paths []string) error {
+	var entries []inspect.Entry
+	var config []byte
+	if l.config != "" {
+		var err error
+		if config, _, _, err = caddycmd.LoadConfig(l.config, l.adapter); err != nil {
+			return err
+		}
+		if entries, err = configuredModels(config); err != nil {
+			return err
+		}
+	} else if len(paths) == 0 {
+		paths = []string{"models"}
+		if _, err := os.Stat(paths[0]); errors.Is(err, os.ErrNotExist) {
+			paths = []string{"."}
+		}
+	}
+	found, err := inspect.Find(paths...)
+	if err != nil {
+		return err
+	}
+	for _, m := range found {
+		m.Estimate(l.load)
+		entries = append(entries, inspect.Entry{Model: m})
+	}
+	l.addStates(entries, config)
+	switch {
+	case l.json:
+		return printJSON(w, slices.Concat([]inspect.Entry{}, entries)) // [] rather than null
+	case len(entries) == 0:
+		_, err := fmt.Fprintln(w, "There is no model. Get one with: caddy llm pull")
+		return err
+	default:
+		return inspect.List(w, entries)
+	}
+}
+
+// configuredModels returns the local models of an adapted configuration, wherever its handlers are.
+func configuredModels(config []byte) ([]inspect.Entry, error) {
+	var tree any
+	if err := json.Unmarshal(config, &tree); err != nil {
+		return nil, fmt.Errorf("reading the configuration: %w", err)
+	}
+	var entries []inspect.Entry
+	seen := make(map[string]bool)
+	var walk func(any) error
+	walk = func(node any) error {
+		switch node := node.(type) {
+		case []any:
+			for _, child := range node {
+				if err := walk(child); err != nil {
+					return err
+				}
+			}
+		case map[string]any:
+			providers, _ := node["providers"].(map[string]any)
+			for _, name := range slices.Sorted(maps.Keys(providers)) {
+				p, _ := providers[name].(map[string]any)
+				if node["handler"] != "llm" || p["type"] != "llamacpp" {
+					continue
+				}
+				data, err := json.Marshal(p)
+				if err != nil {
+					return err
+				}
+				if seen[name+string(data)] { // sites that import the same snippet
+					continue
+				}
+				seen[name+string(data)] = true
+				models, err := providedModels(data)
+				if err != nil {
+					return fmt.Errorf("provider %s: %w", name, err)
+				}
+				for _, m := range models {
+					entries = append(entries, inspect.Entry{Model: m, Provider: name})
+				}
+			}
+			for _, key := range slices.Sorted(maps.Keys(node)) {
+				if err := walk(node[key]); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	}
+	return entries, walk(tree)
+}
+
+// providedModels returns what a provider runs, with the memory that its settings ask for.
+func providedModels(data []byte) ([]*inspect.Model, error) {
+	var l LlamaCPP
+	if err := json.Unmarshal(data, &l); err != nil {
+		return nil, err
+	}
+	c, err := l.config()
+	if err != nil {
+		return nil, err
+	}
+	m, _ := inspect.Open(c.ModelPath)
+	if c.MMProj != "" {
+		p, _ := inspect.Open(c.MMProj)
+		m.See(p)
+	}
+	m.Estimate(gguf.Load{
+		Context: c.NCtx, Slots: c.NParallel, TypeK: c.CacheTypeK, TypeV: c.CacheTypeV, PromptCacheBytes: uint64(c.CacheRAM) << 20,
+	})
+	return []*inspect.Model{m}, nil
+}
+
+// adminTime is how long a running gateway is waited for; a list of files is worth more than its states.
+const adminTime = 2 * time.Second
+
+// addStates asks a running gateway which models it has loaded. Without one, states stay unknown.
+func (l *modelLister) addStates(entries []inspect.Entry, config []byte) {
+	address, err := caddycmd.DetermineAdminAPIAddress(l.address, config, l.config, l.adapter)
+	if err != nil {
+		return
+	}
+	states := make(chan map[string]string, 1)
+	go func() {
+		defer close(states)
+		resp, err := caddycmd.AdminAPIRequest(address, http.MethodGet, "/llm/engines", nil, nil)
+		if err != nil {
+			return
+		}
+		defer resp.Body.Close()
+		var engines []struct{ Name, State string }
+		if json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&engines) != nil {
+			return
+		}
+		byName := make(map[string]string, len(engines))
+		for _, e := range engines {
+			byName[e.Name] = e.State
+		}
+		states <- byName
+	}()
+	select {
+	case byName := <-states:
+		for i := range entries {
+			entries[i].State = byName[entries[i].Name]
+		}
+	case <-time.After(adminTime):
+	}
+}
