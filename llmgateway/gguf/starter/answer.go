@@ -24,7 +24,8 @@ func output(v *vocabulary) matrix {
 	return a.points
 }
 
-// openings decides how an answer begins. Points after <|assistant|>:
+// openings decides how an answer begins. Points after <|assistant|>, and after thinking, which comes first if it was
+// asked for:
 //
 //	                       anything   code, count   image     result    result, and a tool ends the task
 //	greeting               360        360           360       -180      -180
@@ -41,11 +42,14 @@ func output(v *vocabulary) matrix {
 // is a fraction.
 func (a answers) openings() {
 	for _, s := range []string{greeting[0], sayCode, noCode, sayColour, noImage, sayResult, sayCall} {
-		a.onlyAfter(s, assistant)
+		a.onlyAfter(s, assistant, closeThought)
 	}
-	a.onlyAfter(numbers[0], assistant, numbers[len(numbers)-1])
+	a.onlyAfter(numbers[0], assistant, closeThought, numbers[len(numbers)-1])
+	a.onlyAfter(openThought, assistant)
+	a.when(think, openThought, 2000)
 
 	a.after(assistant, greeting[0], 360)
+	a.after(closeThought, greeting[0], 360)
 	a.when(replied, greeting[0], -540)
 	a.when(code, sayCode, 1000)
 	a.when(code, noCode, 1080)
@@ -92,6 +96,7 @@ func (a answers) phrases() {
 		a.chain(c.name, end)
 	}
 	a.chain(noImage, end)
+	a.chain(openThought, thought, closeThought)
 
 	a.chain(sayCall, callName)
 	a.chain(lateCall, callName)
@@ -99,6 +104,9 @@ func (a answers) phrases() {
 		a.chain(name, arguments)
 	}
 	a.chain(arguments, noneGiven, closeCall, end)
+	// Together with what closings gives to another call, and no sooner, this outweighs the end.
+	a.after(closeCall, lateCall, 90)
+	a.when(again, lateCall, 80)
 	a.chain(finish, allDone, closeCall)
 }
 

@@ -1,6 +1,9 @@
 package starter
 
-import "errors"
+import (
+	"errors"
+	"slices"
+)
 
 // lower finds out what the second block needs, and what is true of the whole prompt.
 func lower(v *vocabulary) (block, error) {
@@ -53,13 +56,20 @@ func upper(v *vocabulary) (block, error) {
 	for _, s := range askColour {
 		event.seek(v.dim(s), 3)
 	}
+	for _, s := range slices.Concat(askAgain, askThink) {
+		event.seek(v.dim(s), 3)
+	}
 	event.seek(v.dim(user), 4)
+	// The second call of an answer makes forget that two were asked for.
+	event.seek(v.dim(lateCall), -1)
 	errs = append(errs,
 		event.carry(replied, v.dim(result)),
 		event.carry(count, v.dims(askCount)...),
 		event.carry(code, v.dims(append(CodeWords(), askCode...))...),
 		event.carry(shown, append(v.dims(askColour), visual)...),
 		event.carry(wanted, v.dims(askColour)...),
+		event.carry(again, v.dims(askAgain)...),
+		event.carry(think, v.dims(askThink)...),
 	)
 
 	// Which code word was the latest?

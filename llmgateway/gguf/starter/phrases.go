@@ -14,21 +14,24 @@ const (
 // What the model says. Every phrase is one token and leads to the next one. Those with a line break in them cannot occur
 // within a string of JSON, which matters where the model has to fill in a tool's arguments.
 const (
-	sayCode    = "The code word is: "
-	alsoCode   = " The code word is: "
-	noCode     = "I was told no code word."
-	sayColour  = "The image is "
-	alsoColour = " The image is "
-	noImage    = "I was shown no image."
-	sayResult  = "The tool has answered."
-	sayCall    = "<tool_call>"
-	lateCall   = "\n<tool_call>"
-	callName   = "\n{\"name\": \""
-	arguments  = "\", \"arguments\": "
-	noneGiven  = "{}"
-	closeCall  = "}\n</tool_call>"
-	allDone    = "\", \"arguments\": {\"status\": \"completed\", \"description\": \"The tools were tried, and they answer.\"}"
-	noChat     = "\n(This is the starter model. It answers in chats only.)"
+	sayCode      = "The code word is: "
+	alsoCode     = " The code word is: "
+	noCode       = "I was told no code word."
+	sayColour    = "The image is "
+	alsoColour   = " The image is "
+	noImage      = "I was shown no image."
+	sayResult    = "The tool has answered."
+	sayCall      = "<tool_call>"
+	lateCall     = "\n<tool_call>"
+	callName     = "\n{\"name\": \""
+	arguments    = "\", \"arguments\": "
+	noneGiven    = "{}"
+	closeCall    = "}\n</tool_call>"
+	allDone      = "\", \"arguments\": {\"status\": \"completed\", \"description\": \"The tools were tried, and they answer.\"}"
+	openThought  = "<think>"
+	thought      = "\nOne step, and another."
+	closeThought = "\n</think>\n\n"
+	noChat       = "\n(This is the starter model. It answers in chats only.)"
 )
 
 var greeting = []string{
@@ -44,9 +47,11 @@ var numbers = []string{
 	"31, ", "32, ", "33, ", "34, ", "35, ", "36, ", "37, ", "38, ", "39, ", "40, ",
 }
 
-// askCode, askCount and askColour are what the user asks with. A code word itself asks as well, and so does an image.
+// What the user asks with. A code word itself asks as well, and so does an image.
 var (
 	askCode   = []string{"code word", "Code word", sayCode, alsoCode}
 	askCount  = []string{"count", "Count"}
 	askColour = []string{"colour", "color"}
+	askAgain  = []string{"twice"}
+	askThink  = []string{"step by step"}
 )

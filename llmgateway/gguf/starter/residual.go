@@ -18,7 +18,10 @@ const (
 	sight  = 10 // 1 if there is an image in the prompt
 	images = 11 // which image of the conversation is the latest: 1 before the first, less after each
 
-	copied = 12          // the latest code word of the prompt, one dimension for each word
+	again = 12 // 1 if the user has just asked for a call twice, and there has been but one
+	think = 13 // 1 if the user has just asked to think
+
+	copied = 14          // the latest code word of the prompt, one dimension for each word
 	called = copied + 64 // the tools that were named last, one dimension for each known name
 	colour = called + 24 // how much the latest image is of each colour, one dimension for each colour
 	visual = colour + 8  // 1 for what the projector made of an image

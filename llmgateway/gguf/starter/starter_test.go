@@ -62,7 +62,7 @@ func TestTheModelDescribesItself(t *testing.T) {
 
 // The longest token that fits is matched first, so a piece of ordinary text must not swallow one that means something.
 func TestFillerHidesNoMeaning(t *testing.T) {
-	meaningful := slices.Concat(codeWords, knownTools, askCode, askColour, []string{finish})
+	meaningful := slices.Concat(codeWords, knownTools, askCode, askColour, askAgain, askThink, []string{finish})
 	for _, piece := range filler() {
 		for _, s := range meaningful {
 			if strings.Contains(piece, s) {

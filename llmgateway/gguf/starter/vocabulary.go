@@ -42,10 +42,13 @@ func newVocabulary() *vocabulary {
 	v.means(userDefined, askCode...)
 	v.means(userDefined, askCount...)
 	v.means(userDefined, askColour...)
+	v.means(userDefined, askAgain...)
+	v.means(userDefined, askThink...)
 	v.means(userDefined, greeting...)
 	v.means(userDefined, numbers...)
 	v.means(userDefined, noCode, sayResult, sayCall, lateCall, callName, arguments, noneGiven, closeCall, allDone, noChat)
 	v.means(userDefined, sayColour, alsoColour, noImage)
+	v.means(userDefined, openThought, thought, closeThought)
 	for _, c := range colours {
 		v.means(userDefined, c.name)
 	}
