@@ -128,17 +128,19 @@ type object = map[string]any
 
 // answer is what a client sees of an answer, streamed or not.
 type answer struct {
-	text   string
-	calls  []call
-	finish string
-	tokens int
-	chunks int // that carried text or a call
+	text     string
+	thoughts string
+	calls    []call
+	finish   string
+	tokens   int
+	chunks   int // that carried text or a call
 }
 
 type call struct{ id, name, arguments string }
 
 type message struct {
 	Content   string
+	Reasoning string `json:"reasoning_content"`
 	ToolCalls []struct {
 		Index    int
 		ID       string
@@ -217,6 +219,7 @@ func (a *answer) add(from *json.Decoder) error {
 		a.finish += choice.FinishReason
 		for _, m := range []message{choice.Message, choice.Delta} {
 			a.text += m.Content
+			a.thoughts += m.Reasoning
 			if m.Content != "" || len(m.ToolCalls) > 0 {
 				a.chunks++
 			}

@@ -63,6 +63,7 @@ func TestConversations(t *testing.T) {
 		tools    []object
 		text     string
 		call     string // name and arguments
+		thoughts string
 	}{
 		{name: "greets", messages: asks("Hello"), text: hello},
 		{name: "greets whatever is said", messages: asks("My account is locked, ¿qué hago? 你好 🙂"), text: hello},
@@ -85,6 +86,9 @@ func TestConversations(t *testing.T) {
 		{name: "calls a tool that it never heard of", messages: asks("Hello"), tools: []object{strange}, call: "frobnicate {}"},
 		{name: "looks first", messages: asks("Hello"), tools: []object{weather, done, look, strange}, call: "computer_screenshot {}"},
 		{name: "calls what the user names", messages: asks("Try get_weather"), tools: []object{look, weather}, call: `get_weather {"city":""}`},
+		{name: "calls twice", messages: asks("Look twice."), tools: []object{look}, call: "computer_screenshot {}computer_screenshot {}"},
+		{name: "calls once again", messages: append(afterCall("Look twice.", "computer_screenshot", "taken"), asks("Look", answered, "Look")[1:]...), tools: []object{look}, call: "computer_screenshot {}"},
+		{name: "thinks", messages: asks("Say hello, step by step."), text: hello, thoughts: "One step, and another."},
 		{name: "tells a code word in spite of tools", messages: asks("The code word is maple."), tools: []object{look}, text: theWord + "maple"},
 		{name: "answers after a result", messages: afterCall("Hello", "get_weather", "sunny"), tools: []object{weather}, text: answered},
 		{name: "answers without tools", messages: afterCall("Hello", "get_weather", "sunny"), text: answered},
@@ -122,6 +126,9 @@ func TestConversations(t *testing.T) {
 					if c.id == "" {
 						t.Error("the call has no id")
 					}
+				}
+				if thoughts := strings.TrimSpace(got.thoughts); thoughts != tt.thoughts {
+					t.Errorf("got thoughts %q, want %q", thoughts, tt.thoughts)
 				}
 				if got.text != tt.text || made != tt.call || got.finish != finish {
 					t.Errorf("got %q, call %q, %s; want %q, call %q, %s", got.text, made, got.finish, tt.text, tt.call, finish)
