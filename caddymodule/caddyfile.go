@@ -49,6 +49,8 @@ func parseHandler(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 //		model <name> [<aliases...>] {
 //			to <provider>[/<upstream_model>]...    # in order of preference (repeatable)
 //			to <provider>[/<upstream_model>] {
+//				context             <tokens>       # what it takes, prompt and answer; a longer prompt goes to the next target
+//				capabilities        <what...>      # all of vision, audio, tools, json, embeddings, reasoning that it has, or none
 //				first_token_timeout <duration>
 //				timeout             <duration>     # of one try
 //			}
@@ -174,12 +176,16 @@ func (m *Model) unmarshalTargets(d *caddyfile.Dispenser) error {
 		}
 		var err error
 		switch word := d.Val(); word {
+		case "context":
+			err = unmarshalInt(d, &options.Context)
+		case "capabilities":
+			err = unmarshalCapabilities(d, &options.Capabilities)
 		case "first_token_timeout":
 			err = unmarshalDuration(d, &options.FirstTokenTimeout)
 		case "timeout":
 			err = unmarshalDuration(d, &options.Timeout)
 		default:
-			return d.Errf("unrecognized word %s in a target; there are: first_token_timeout, timeout", word)
+			return d.Errf("unrecognized word %s in a target; there are: context, capabilities, first_token_timeout, timeout", word)
 		}
 		if err != nil {
 			return err

@@ -12,6 +12,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
 )
 
 // seenWords are the words that a block has had so far.
@@ -64,6 +66,22 @@ func unmarshalInt(d *caddyfile.Dispenser, to *int) error {
 		return d.Errf("%s: %q is not a number from 0 up", word, arg)
 	}
 	*to = value
+	return nil
+}
+
+// unmarshalCapabilities parses `<what...>`, or none.
+func unmarshalCapabilities(d *caddyfile.Dispenser, to *[]string) error {
+	words := d.RemainingArgs()
+	if len(words) == 0 {
+		return d.ArgErr()
+	}
+	if len(words) == 1 && words[0] == "none" {
+		words = []string{}
+	}
+	if _, err := llmgateway.ParseCapabilities(words); err != nil {
+		return d.Errf("capabilities: %v; or only the word none", err)
+	}
+	*to = words
 	return nil
 }
 

@@ -130,7 +130,11 @@ func (h *Handler) buildTable(ctx caddy.Context) error {
 			if t == nil {
 				return fmt.Errorf("model %s: target %d is empty", name, i+1)
 			}
-			router.Targets = append(router.Targets, t.target(h))
+			target, err := t.target(h)
+			if err != nil {
+				return fmt.Errorf("model %s: target %q: %w", name, t.Provider, err)
+			}
+			router.Targets = append(router.Targets, target)
 		}
 		h.table.Models[name] = router
 		for _, alias := range model.Aliases {

@@ -58,7 +58,7 @@ func (l *listing) model(id string) (any, error) {
 }
 
 // info answers GET /v1/model/info in LiteLLM's shape (https://docs.litellm.ai/docs/proxy/model_management).
-// litellm_params.model is the name that chat completions take.
+// litellm_params.model is the name that chat completions take. What a model can do is the best of its targets.
 func (l *listing) info() (any, error) {
 	type params struct {
 		Model string `json:"model"`
@@ -68,8 +68,11 @@ func (l *listing) info() (any, error) {
 		Mode            string `json:"mode"`
 		MaxInputTokens  int    `json:"max_input_tokens,omitempty"`
 		MaxTokens       int    `json:"max_tokens,omitempty"`
-		SupportsVision  *bool  `json:"supports_vision,omitempty"`
-		SupportsTools   *bool  `json:"supports_function_calling,omitempty"`
+		Vision          *bool  `json:"supports_vision,omitempty"`
+		Audio           *bool  `json:"supports_audio_input,omitempty"`
+		Tools           *bool  `json:"supports_function_calling,omitempty"`
+		Schema          *bool  `json:"supports_response_schema,omitempty"`
+		Reasoning       *bool  `json:"supports_reasoning,omitempty"`
 		LiteLLMProvider string `json:"litellm_provider"`
 	}
 	type entry struct {
@@ -79,14 +82,16 @@ func (l *listing) info() (any, error) {
 	}
 	entries := make([]entry, 0, len(l.names))
 	for _, name := range l.names {
-		target := l.h.Models[name].Targets[0]
-		e := entry{ModelName: name, LiteLLMParams: params{name}, ModelInfo: info{ID: name, Mode: "chat", LiteLLMProvider: target.Provider}}
-		if m, ok := l.h.providers[target.Provider].(llmgateway.Modeler); ok {
-			known := m.ModelInfo()
-			e.ModelInfo.MaxInputTokens, e.ModelInfo.MaxTokens = known.Context, known.Context
-			e.ModelInfo.SupportsVision, e.ModelInfo.SupportsTools = &known.Vision, &known.Tools
-		}
-		entries = append(entries, e)
+		best := l.h.table.Models[name].Limits(name)
+		entries = append(entries, entry{name, params{name}, info{
+			ID: name, Mode: "chat", LiteLLMProvider: l.h.Models[name].Targets[0].Provider,
+			MaxInputTokens: best.Context, MaxTokens: best.Context,
+			Vision:    best.Knows(llmgateway.CanSee),
+			Audio:     best.Knows(llmgateway.CanHear),
+			Tools:     best.Knows(llmgateway.CanCallTools),
+			Schema:    best.Knows(llmgateway.CanFollowSchema),
+			Reasoning: best.Knows(llmgateway.CanReason),
+		}})
 	}
 	return map[string]any{"data": entries}, nil
 }

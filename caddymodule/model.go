@@ -8,6 +8,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/route"
 )
 
@@ -31,6 +32,15 @@ type Target struct {
 	// What the provider calls the model. Default: the name the client asked for; a local provider has but one model.
 	Model string `json:"model,omitempty"`
 
+	// How many tokens one request may hold, prompt and answer together. A prompt that is certainly longer goes to the next
+	// target at once. Default: what a local provider knows; of others, no bound.
+	Context int `json:"context,omitempty"`
+
+	// What it can do of all there is: `vision` (images), `audio`, `tools`, `json` (answers by a JSON schema), `embeddings`,
+	// `reasoning`. A request that needs something else goes to the next target at once; an empty list means text only.
+	// Default: what a local provider knows; of others, everything is assumed.
+	Capabilities []string `json:"capabilities,omitzero"`
+
 	// How long it may take to its first token. Default: the handler's.
 	FirstTokenTimeout caddy.Duration `json:"first_token_timeout,omitempty"`
 
@@ -38,7 +48,11 @@ type Target struct {
 	Timeout caddy.Duration `json:"timeout,omitempty"`
 }
 
-func (t *Target) target(h *Handler) *route.Target {
+func (t *Target) target(h *Handler) (*route.Target, error) {
+	capabilities, err := t.capabilities()
+	if err != nil {
+		return nil, err
+	}
 	return &route.Target{
 		Name:              t.Provider,
 		Provider:          h.providers[t.Provider],
@@ -46,7 +60,18 @@ func (t *Target) target(h *Handler) *route.Target {
 		FirstTokenTimeout: time.Duration(cmp.Or(t.FirstTokenTimeout, h.FirstTokenTimeout)),
 		StreamIdleTimeout: time.Duration(h.StreamIdleTimeout),
 		Timeout:           time.Duration(t.Timeout),
+		Context:           t.Context,
+		Capabilities:      capabilities,
+	}, nil
+}
+
+// capabilities returns what is configured, or nil.
+func (t *Target) capabilities() (*llmgateway.Capabilities, error) {
+	if t.Capabilities == nil {
+		return nil, nil
 	}
+	set, err := llmgateway.ParseCapabilities(t.Capabilities)
+	return &set, err
 }
 
 // LoadBalancing says how a target is chosen and how often the next one is tried.

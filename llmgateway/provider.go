@@ -82,14 +82,17 @@ func ProviderOf(p Provider, model string) Provider {
 	return p
 }
 
-// ModelInfo is what is known of a model without asking it. Zero values mean unknown.
+// ModelInfo is what is known of a model without asking it. A request that needs what is false is not sent to the model;
+// what cannot be known is true.
 type ModelInfo struct {
 	// Name is what the provider calls the model.
 	Name string
-	// Context is the most tokens that one request may hold, prompt and answer together.
+	// Context is the most tokens that one request may hold, prompt and answer together, or 0 if unknown.
 	Context int
 	// Vision is true if images may be sent.
 	Vision bool
+	// Audio is true if sound may be sent.
+	Audio bool
 	// Tools is true if tools may be offered.
 	Tools bool
 	// Embeddings is true if embeddings may be asked for.

@@ -99,6 +99,19 @@ func (c Config) Validate() error {
 	return nil
 }
 
+// hasFlag reports whether one of the flags is among the further ones.
+func (c Config) hasFlag(flags ...string) bool {
+	if c.Args == "" {
+		return false
+	}
+	for arg := range strings.SplitSeq(c.Args, argSep) {
+		if arg, _, _ = strings.Cut(arg, "="); slices.Contains(flags, arg) {
+			return true
+		}
+	}
+	return false
+}
+
 // Name returns what the model is called: the file's name without .gguf and without the number of its part.
 func (c Config) Name() string {
 	name := strings.TrimSuffix(filepath.Base(c.ModelPath), ".gguf")

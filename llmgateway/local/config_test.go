@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
 )
 
 // flagsOf returns the arguments as a map; a flag without a value has an empty one.
@@ -198,5 +200,28 @@ func TestLogHoldsNoPrompts(t *testing.T) {
 	}
 	if got := len(l.lines()); got != keptLines {
 		t.Errorf("got %d lines, want %d", got, keptLines)
+	}
+}
+
+func TestFurtherFlagsMakeTheModelUnknown(t *testing.T) {
+	info := func(args ...string) llmgateway.ModelInfo {
+		e := NewEngine(Config{ModelPath: starterModel(t), NCtx: 64, Args: JoinArgs(args)}.Key(), slog.New(slog.DiscardHandler))
+		defer func() { _ = e.Destruct() }()
+		return e.ModelInfo()
+	}
+	if got, want := info(), (llmgateway.ModelInfo{Name: "starter", Context: 64, Tools: true}); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	got := info("-mm", "projector.gguf", "--ctx-size", "128", "--embeddings")
+	if want := (llmgateway.ModelInfo{Name: "starter", Vision: true, Audio: true, Tools: true, Embeddings: true}); got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+func TestModelWhoseFileIsMissingMayHaveTools(t *testing.T) {
+	e := NewEngine(Config{ModelPath: "missing.gguf"}.Key(), slog.New(slog.DiscardHandler))
+	defer func() { _ = e.Destruct() }()
+	if info := e.ModelInfo(); !info.Tools || info.Vision {
+		t.Errorf("got %+v", info)
 	}
 }

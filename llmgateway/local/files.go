@@ -126,16 +126,23 @@ func unusable(path string, err error) string {
 	}
 }
 
-// ModelInfo implements llmgateway.Modeler. Of a model whose file cannot be read, only the configuration is known.
+// ModelInfo implements llmgateway.Modeler. Of a model whose file cannot be read, only the configuration is known; and what
+// further flags decide is not known at all.
 func (e *Engine) ModelInfo() llmgateway.ModelInfo {
 	seen, _ := e.files.check(e.key.Config, e.timing.recheck)
+	c := e.key.Config
+	media := c.MMProj != "" || c.hasFlag("--mmproj", "-mm", "--mmproj-url", "-mmu")
 	info := llmgateway.ModelInfo{
-		Name:    e.key.Name(),
-		Context: e.key.context(seen.model),
-		Vision:  e.key.MMProj != "",
-		Tools:   strings.Contains(seen.model.ChatTemplate, "tools"),
-
-		Embeddings: e.key.Embeddings != "",
+		Name:    c.Name(),
+		Context: c.context(seen.model),
+		Vision:  media,
+		Audio:   media,
+		Tools: strings.Contains(seen.model.ChatTemplate, "tools") || seen.model.Architecture == "" ||
+			c.hasFlag("--chat-template", "--chat-template-file"),
+		Embeddings: c.Embeddings != "" || c.hasFlag("--embedding", "--embeddings"),
+	}
+	if c.hasFlag("-c", "--ctx-size") {
+		info.Context = 0
 	}
 	return info
 }

@@ -6,11 +6,9 @@ package route
 
 import (
 	"context"
-	"errors"
 	"iter"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
@@ -34,8 +32,14 @@ type Router struct {
 	Timeout time.Duration
 }
 
-// Generate implements llmgateway.Provider. A request that names a provider is only sent to that provider's targets.
+// Generate implements llmgateway.Provider. A request that names a provider is only sent to that provider's targets, and no
+// request to a target that is known to lack what it needs.
 func (r *Router) Generate(ctx context.Context, req *llmgateway.Request) iter.Seq2[llmgateway.Event, error] {
+	return r.generate(ctx, req, nil)
+}
+
+// generate answers a request. The table, if there is one, knows who else could.
+func (r *Router) generate(ctx context.Context, req *llmgateway.Request, table *Table) iter.Seq2[llmgateway.Event, error] {
 	return func(yield func(llmgateway.Event, error) bool) {
 		if r.Timeout > 0 {
 			var cancel context.CancelFunc
@@ -43,7 +47,7 @@ func (r *Router) Generate(ctx context.Context, req *llmgateway.Request) iter.Seq
 			defer cancel()
 		}
 		trace := llmgateway.ContextTrace(ctx)
-		run := newRun(r, req)
+		run := newRun(r, req, table)
 		for {
 			target := run.next(ctx)
 			if target == nil {
@@ -130,7 +134,9 @@ func cause(ctx context.Context, err error) error {
 // run is what one request has tried so far.
 type run struct {
 	router   *Router
+	table    *Table // or nil
 	req      *llmgateway.Request
+	demand   demand
 	began    time.Time
 	left     []*Target             // not tried yet
 	again    map[*Target]time.Time // tried, and worth asking again from then on
@@ -140,14 +146,8 @@ type run struct {
 	failures []failure
 }
 
-type failure struct {
-	target  *Target
-	err     *llmgateway.Error
-	skipped bool // it was not asked
-}
-
-func newRun(r *Router, req *llmgateway.Request) *run {
-	u := &run{router: r, req: req, left: make([]*Target, 0, len(r.Targets))}
+func newRun(r *Router, req *llmgateway.Request, table *Table) *run {
+	u := &run{router: r, table: table, req: req, demand: demand{req: req}, left: make([]*Target, 0, len(r.Targets))}
 	if r.TryDuration > 0 {
 		u.began = time.Now()
 	}
@@ -174,7 +174,7 @@ func (u *run) unfit(t *Target) *llmgateway.Error {
 	if status := llmgateway.StatusOf(p); status.State == llmgateway.StateDisabled {
 		return &llmgateway.Error{Kind: llmgateway.Overloaded, Message: "disabled: " + status.Detail}
 	}
-	return nil
+	return u.demand.unmet(t.limits(p))
 }
 
 // next returns the target of the next attempt, or nil if there is to be none. It waits before it repeats a target.
@@ -248,9 +248,28 @@ func (u *run) failed(t *Target, err *llmgateway.Error) {
 			}
 			u.again[t] = time.Now().Add(max(u.router.TryInterval, err.RetryAfter))
 		}
-	case llmgateway.ContextLength, llmgateway.Unsupported, llmgateway.NoModel, llmgateway.Denied, llmgateway.Timeout:
+	case llmgateway.ContextLength:
+		u.exceeded(t)
+	case llmgateway.Unsupported, llmgateway.NoModel, llmgateway.Denied, llmgateway.Timeout:
 		// Asking the same target again gives the same answer, or takes as long.
 	}
+}
+
+// exceeded takes in that the request did not fit into a target's context: those whose context is no longer are not asked.
+func (u *run) exceeded(t *Target) {
+	p := t.provider(u.req.Model)
+	if p == nil || u.req.Operation == llmgateway.Embeddings {
+		return
+	}
+	u.demand.exceeded = max(u.demand.exceeded, t.limits(p).Context)
+	u.left = slices.DeleteFunc(u.left, func(other *Target) bool {
+		err := u.unfit(other)
+		if err != nil {
+			u.failures = append(u.failures, failure{target: other, err: err, skipped: true})
+		}
+		return err != nil
+	})
+	maps.DeleteFunc(u.again, func(other *Target, _ time.Time) bool { return u.unfit(other) != nil })
 }
 
 // err returns the error for a request that nobody answered.
@@ -266,36 +285,10 @@ func (u *run) err(ctx context.Context) error {
 	if len(u.failures) == 0 {
 		return &llmgateway.Error{Kind: llmgateway.NoModel, Message: "no target is configured"}
 	}
-	return summary(u.failures)
-}
-
-// summary makes one error of all that failed: it names every target and its reason, and keeps the kind if all that were
-// asked agree.
-func summary(failures []failure) *llmgateway.Error {
-	asked := slices.DeleteFunc(slices.Clone(failures), func(f failure) bool { return f.skipped })
-	if len(asked) == 0 {
-		asked = failures
+	all := summary(u.failures)
+	unfit := all.Kind == llmgateway.Unsupported || all.Kind == llmgateway.ContextLength
+	if unfit && u.table != nil && (u.attempts == 0 || u.demand.exceeded > 0) {
+		all.Message += u.table.advice(&u.demand, u.failures)
 	}
-	all := *asked[0].err
-	for _, f := range asked[1:] {
-		if f.err.Kind != all.Kind {
-			all.Kind = llmgateway.Upstream
-		}
-		all.RetryAfter = min(all.RetryAfter, f.err.RetryAfter)
-		all.Status, all.Param, all.Code = 0, "", ""
-	}
-	var reasons []string
-	var causes []error
-	for _, f := range failures {
-		if reason := f.target.Name + ": " + f.err.Message; !slices.Contains(reasons, reason) {
-			reasons = append(reasons, reason)
-			causes = append(causes, f.err)
-		}
-	}
-	all.Message = strings.Join(reasons, "; ")
-	if len(failures) > 1 {
-		all.Message = "every target failed: " + all.Message
-	}
-	all.Err = errors.Join(causes...)
-	return &all
+	return all
 }

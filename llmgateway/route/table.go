@@ -27,7 +27,7 @@ func (t *Table) Generate(ctx context.Context, req *llmgateway.Request) iter.Seq2
 	if err != nil {
 		return func(yield func(llmgateway.Event, error) bool) { yield(llmgateway.Event{}, err) }
 	}
-	return router.Generate(ctx, resolved)
+	return router.generate(ctx, resolved, t)
 }
 
 // resolve finds the router for a request. The request it returns has the name that targets without a model of their own

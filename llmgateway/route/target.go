@@ -18,6 +18,12 @@ type Target struct {
 	// Model is what the provider calls the model. Empty means what the client asked for, or the one model of a
 	// provider that has just one.
 	Model string
+	// Context is the most tokens that one request may hold, prompt and answer together. 0 means what the provider says, or
+	// no bound if it says nothing. A longer prompt is not sent here.
+	Context int
+	// Capabilities is what the target can do of all there is. Nil means what the provider says, and everything that it says
+	// nothing of. A request that needs more is not sent here.
+	Capabilities *llmgateway.Capabilities
 
 	// FirstTokenTimeout bounds the time to the first event that carries something. A target that has it is asked to
 	// stream even if the client does not, so that silence can be told from a long answer.

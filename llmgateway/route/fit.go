@@ -1,0 +1,146 @@
+package route
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
+	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/openai"
+)
+
+// limits returns what is known of the target's model when the client asked for asked. What the configuration says counts
+// more than what the provider knows.
+func (t *Target) limits(p llmgateway.Provider) llmgateway.Limits {
+	var l llmgateway.Limits
+	if m, ok := p.(llmgateway.Modeler); ok {
+		l = m.ModelInfo().Limits()
+	}
+	if t.Context > 0 {
+		l.Context = t.Context
+	}
+	if t.Capabilities != nil {
+		l.Can, l.Cannot = *t.Capabilities, ^*t.Capabilities
+	}
+	return l
+}
+
+// Limits returns the best that is known of the router's targets when a client asks for the model: what one of them can do,
+// what none of them can, and the longest context. Targets that are switched off do not count.
+func (r *Router) Limits(model string) llmgateway.Limits {
+	best := llmgateway.Limits{Cannot: ^llmgateway.Capabilities(0)}
+	known := false
+	for _, t := range r.Targets {
+		p := t.provider(model)
+		if p == nil || llmgateway.StatusOf(p).State == llmgateway.StateDisabled {
+			continue
+		}
+		known = true
+		l := t.limits(p)
+		best.Context = max(best.Context, l.Context)
+		best.Can |= l.Can
+		best.Cannot &= l.Cannot
+	}
+	if !known {
+		return llmgateway.Limits{}
+	}
+	return best
+}
+
+// demand is what a request asks of a model. It is found when a target's limits are first compared with it: where nothing is
+// known of the targets it costs nothing.
+type demand struct {
+	req      *llmgateway.Request
+	scanned  bool
+	needs    llmgateway.Capabilities
+	counted  bool
+	tokens   int // that the prompt has at least
+	exceeded int // a context that the request did not fit into, as its provider said
+}
+
+// unmet returns what is wrong with asking a model of such limits, or nil. What is not known is taken for granted.
+func (d *demand) unmet(l llmgateway.Limits) *llmgateway.Error {
+	if l.Cannot&d.possible() != 0 {
+		if !d.scanned {
+			d.scanned, d.needs = true, openai.Needs(d.req)
+		}
+		if lacking := d.needs & l.Cannot; lacking != 0 {
+			return &llmgateway.Error{Kind: llmgateway.Unsupported, Message: "it cannot " + lacking.String(), Param: paramOf(lacking)}
+		}
+	}
+	switch {
+	case l.Context == 0 || d.req.Operation == llmgateway.Embeddings:
+		return nil
+	case l.Context <= d.exceeded:
+		return tooLong("its context of %d tokens is no longer", l.Context)
+	case openai.MaxMinTokens(len(d.req.Body.Bytes)) <= l.Context:
+		return nil
+	}
+	if !d.counted {
+		d.counted, d.tokens = true, openai.MinTokens(d.req)
+	}
+	if d.tokens > l.Context {
+		return tooLong("the prompt has at least %d tokens, and its context is %d", d.tokens, l.Context)
+	}
+	return nil
+}
+
+func tooLong(format string, args ...any) *llmgateway.Error {
+	return &llmgateway.Error{Kind: llmgateway.ContextLength, Message: fmt.Sprintf(format, args...), Param: "messages"}
+}
+
+// possible returns what a request of this kind may need.
+func (d *demand) possible() llmgateway.Capabilities {
+	if d.req.Operation == llmgateway.Embeddings {
+		return llmgateway.CanEmbed
+	}
+	return ^(llmgateway.CanEmbed | llmgateway.CanReason)
+}
+
+// paramOf names the member of a request that needs what is lacking.
+func paramOf(lacking llmgateway.Capabilities) string {
+	switch {
+	case lacking&(llmgateway.CanSee|llmgateway.CanHear) != 0:
+		return "messages"
+	case lacking&llmgateway.CanCallTools != 0:
+		return "tools"
+	case lacking&llmgateway.CanFollowSchema != 0:
+		return "response_format"
+	default:
+		return ""
+	}
+}
+
+// maxNamed bounds how many targets an error names.
+const maxNamed = 8
+
+// fitting returns who else could be asked, as clients may write it: provider/model. Targets that failed are left out.
+func (t *Table) fitting(d *demand, failures []failure) []string {
+	var names []string
+	for _, model := range t.names() {
+		for _, target := range t.Models[model].Targets {
+			name := target.Name + "/" + model
+			failed := slices.ContainsFunc(failures, func(f failure) bool { return f.target == target })
+			p := target.provider(model)
+			if failed || p == nil || slices.Contains(names, name) || llmgateway.StatusOf(p).State == llmgateway.StateDisabled {
+				continue
+			}
+			// Where one context was too short, only one that is known to be longer is worth naming.
+			if l := target.limits(p); d.unmet(l) == nil && (d.exceeded == 0 || l.Context > 0) {
+				names = append(names, name)
+			}
+		}
+	}
+	if len(names) > maxNamed {
+		names = append(names[:maxNamed], "...")
+	}
+	return names
+}
+
+// advice is the end of the error for a request that is beyond all targets it may go to: who else could be asked.
+func (t *Table) advice(d *demand, failures []failure) string {
+	if names := t.fitting(d, failures); len(names) > 0 {
+		return "; what can take this request here: " + strings.Join(names, ", ")
+	}
+	return "; nothing here can take this request"
+}
