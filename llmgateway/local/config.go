@@ -146,21 +146,36 @@ func (c Config) Key() Key {
 		c.FlashAttn = ""
 	}
 	c.NParallel = c.slots()
-	return Key{Config: c, binary: identify(c.Binary), model: identify(c.ModelPath), mmproj: identify(c.MMProj)}
+	return Key{Config: c, binary: identify(c.Binary), model: identify(parts(c.ModelPath)...), mmproj: identify(c.MMProj)}
 }
 
-// fileID tells whether a file was replaced.
+// fileID tells whether a file, or one of several that belong together, was replaced.
 type fileID struct {
-	sizeBytes int64
-	modified  time.Time
-	inode     uint64 // of a file of another name that took this one's place, it is another
+	sizeBytes int64     // of all
+	modified  time.Time // the latest
+	inode     uint64    // a file of another name that took this one's place is another; of several, what stands for all
 }
 
-func identify(path string) fileID {
-	info, err := os.Stat(path)
-	if err != nil {
-		return fileID{}
+func identify(paths ...string) (id fileID) {
+	for _, path := range paths {
+		if info, err := os.Stat(path); err == nil {
+			id = id.with(newFileID(info))
+		}
 	}
+	return id
+}
+
+func newFileID(info os.FileInfo) fileID {
 	// Without a location, so that equal times compare equal.
 	return fileID{sizeBytes: info.Size(), modified: info.ModTime().UTC().Round(0), inode: inode(info)}
+}
+
+// with returns what identifies both.
+func (id fileID) with(other fileID) fileID {
+	id.sizeBytes += other.sizeBytes
+	if other.modified.After(id.modified) {
+		id.modified = other.modified
+	}
+	id.inode = 31*id.inode + other.inode
+	return id
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -109,8 +110,33 @@ func otherParts(path string, model gguf.Info) []string {
 
 const maxParts = 1000
 
-// part matches how the name of a model's part ends, before .gguf.
-var part = regexp.MustCompile(`-\d{5}-of-\d{5}$`)
+// part matches how the name of a model's part ends, before .gguf: its number, and how many there are.
+var part = regexp.MustCompile(`-(\d{5})-of-(\d{5})$`)
+
+// splitName takes the name of a GGUF file apart. count is 0 unless the file is one part of a model.
+func splitName(path string) (base string, number, count int) {
+	base = strings.TrimSuffix(path, ".gguf")
+	place := part.FindStringSubmatchIndex(base)
+	if place == nil {
+		return base, 0, 0
+	}
+	number, _ = strconv.Atoi(base[place[2]:place[3]])
+	count, _ = strconv.Atoi(base[place[4]:place[5]])
+	return base[:place[0]], number, count
+}
+
+// parts returns the files that a model consists of, as its first file's name says.
+func parts(path string) []string {
+	base, number, count := splitName(path)
+	if number != 1 || count > maxParts {
+		return []string{path}
+	}
+	paths := make([]string, count)
+	for i := range paths {
+		paths[i] = fmt.Sprintf("%s-%05d-of-%05d.gguf", base, i+1, count)
+	}
+	return paths
+}
 
 func unusable(path string, err error) string {
 	name := filepath.Base(path)
