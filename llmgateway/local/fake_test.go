@@ -143,17 +143,20 @@ func engine(t *testing.T, change func(*Config), flags ...string) *Engine {
 	}
 	noLeaks(t)
 	e := NewEngine(config.Key(), slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})))
-	e.timing = timing{
-		poll: time.Millisecond, maxPoll: 10 * time.Millisecond, load: 10 * time.Second, listen: 10 * time.Second, stall: 10 * time.Second,
-		check: 5 * time.Second, silences: 2, stuck: 10 * time.Second,
-		backoff: time.Millisecond, maxBackoff: 10 * time.Millisecond, tries: 3,
-		cooldown: time.Hour, maxCooldown: time.Hour, recheck: 0, stable: time.Hour, patience: 5 * time.Second, innocent: 10 * time.Second,
-	}
+	e.timing = quick
 	t.Cleanup(func() {
 		_ = e.Destruct()
 		gone(t, e)
 	})
 	return e
+}
+
+// quick is the timing of tests.
+var quick = timing{
+	poll: time.Millisecond, maxPoll: 10 * time.Millisecond, load: 10 * time.Second, listen: 10 * time.Second, stall: 10 * time.Second,
+	check: 5 * time.Second, silences: 2, stuck: 10 * time.Second,
+	backoff: time.Millisecond, maxBackoff: 10 * time.Millisecond, tries: 3,
+	cooldown: time.Hour, maxCooldown: time.Hour, recheck: 0, stable: time.Hour, patience: 5 * time.Second, innocent: 10 * time.Second,
 }
 
 // gone waits for the end of an engine.

@@ -30,7 +30,9 @@ type item struct {
 // takeInventory makes models of the files in the folder dir, which are ordered.
 func takeInventory(dir string, files []weights) inventory {
 	inv := inventory{broken: make(map[string]string), others: make(map[string]string)}
-	short := func(path string) string { return strings.TrimLeft(strings.TrimPrefix(path, dir), string(filepath.Separator)) }
+	short := func(path string) string {
+		return strings.TrimLeft(strings.TrimPrefix(path, dir), string(filepath.Separator))
+	}
 	skip := func(path, why string) { inv.others[short(path)] = why }
 	var projectors, rest []weights
 	for _, w := range files {
