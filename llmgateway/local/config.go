@@ -40,6 +40,9 @@ type Config struct {
 	// CacheRAM is the host memory in MiB for prompts whose slot went to another request. It is worth its memory when
 	// several long conversations take turns. llama-server's own default is 8 GiB; here it is 0, none.
 	CacheRAM int
+	// CacheDir is a folder for what slots have computed, from when a server is ended to when it is started again. Empty means
+	// that it is lost.
+	CacheDir string
 	// Embeddings is the pooling for embeddings ("mean", "cls", "last"), or empty for a server without them.
 	Embeddings string
 	// UseMlock keeps the model from being swapped out.
@@ -58,7 +61,7 @@ const argSep = "\x00"
 
 // ownFlags are the flags that decide how the gateway reaches its server, and what it serves.
 var ownFlags = []string{
-	"--host", "--port", "--reuse-port", "--api-key", "--api-key-file", "--api-prefix", "--ssl-key-file", "--ssl-cert-file",
+	"--slot-save-path", "--host", "--port", "--reuse-port", "--api-key", "--api-key-file", "--api-prefix", "--ssl-key-file", "--ssl-cert-file",
 	"-m", "--model", "-a", "--alias", "-mu", "--model-url", "-hf", "-hfr", "--hf-repo", "-hff", "--hf-file", "--models-dir", "--models-preset",
 }
 
@@ -134,7 +137,7 @@ func (c Config) Key() Key {
 	if c.Binary == "" {
 		c.Binary, _ = FindServer("")
 	}
-	for _, path := range []*string{&c.ModelPath, &c.MMProj} {
+	for _, path := range []*string{&c.ModelPath, &c.MMProj, &c.CacheDir} {
 		if abs, err := filepath.Abs(*path); err == nil && *path != "" {
 			*path = abs
 		}
@@ -148,6 +151,9 @@ func (c Config) Key() Key {
 	c.NParallel = c.slots()
 	return Key{Config: c, binary: identify(c.Binary), model: identify(parts(c.ModelPath)...), mmproj: identify(c.MMProj)}
 }
+
+// files returns the paths of all files that the answers depend on.
+func (c Config) files() []string { return append([]string{c.Binary, c.MMProj}, parts(c.ModelPath)...) }
 
 // fileID tells whether a file, or one of several that belong together, was replaced.
 type fileID struct {

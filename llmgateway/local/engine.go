@@ -32,6 +32,7 @@ type Engine struct {
 	current  *server // starting, ready or stopping; nil between two
 	ready    bool    // current takes requests
 	closed   bool
+	saving   bool             // it was closed with prompts to save
 	pins     int              // leases, and requests that wait for one
 	wishes   []*time.Duration // of KeepAlive
 	idle     *time.Timer      // unloads
@@ -57,6 +58,7 @@ type timing struct {
 	recheck               time.Duration // before missing files are looked for again
 	stable                time.Duration // of running that makes up for earlier failures, as an answer does
 	patience              time.Duration // from SIGTERM to SIGKILL
+	caching               time.Duration // most that saving or restoring prompts may take
 	// innocent is how soon a server must end after a request was sent to have been on its way out already: a process that
 	// is killed takes connections until the last of its threads is gone. It counts once for a request; a second time it is
 	// no chance.
@@ -75,6 +77,7 @@ var defaultTiming = timing{
 	recheck:  2 * time.Second,
 	stable:   30 * time.Second,
 	patience: 10 * time.Second,
+	caching:  30 * time.Second,
 	innocent: 50 * time.Millisecond,
 }
 
@@ -297,10 +300,12 @@ func (e *Engine) Done() <-chan struct{} { return e.done }
 func (e *Engine) free() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	// Only supervise can wait for the prompts to be saved. See Settle.
+	e.saving = e.current != nil && e.current.served && e.current.cache != nil
 	e.closed, e.ready = true, false
 	e.watchIdle()
 	close(e.closing)
-	if e.current != nil {
+	if e.current != nil && !e.saving {
 		e.current.process.terminate()
 		sockets.release(e.current.socket)
 	}

@@ -156,7 +156,7 @@ var quick = timing{
 	poll: time.Millisecond, maxPoll: 10 * time.Millisecond, load: 10 * time.Second, listen: 10 * time.Second, stall: 10 * time.Second,
 	check: 5 * time.Second, silences: 2, stuck: 10 * time.Second,
 	backoff: time.Millisecond, maxBackoff: 10 * time.Millisecond, tries: 3,
-	cooldown: time.Hour, maxCooldown: time.Hour, recheck: 0, stable: time.Hour, patience: 5 * time.Second, innocent: 10 * time.Second,
+	cooldown: time.Hour, maxCooldown: time.Hour, recheck: 0, stable: time.Hour, patience: 5 * time.Second, caching: 5 * time.Second, innocent: 10 * time.Second,
 }
 
 // gone waits for the end of an engine.

@@ -67,3 +67,12 @@ func groupActivity(pgid int) (sum activity) {
 	}
 	return sum
 }
+
+// freeSpace returns how many bytes of a folder's disk this user may still take.
+func freeSpace(path string) (bytes uint64, known bool) {
+	var stat syscall.Statfs_t
+	if syscall.Statfs(path, &stat) != nil {
+		return 0, false
+	}
+	return stat.Bavail * uint64(stat.Bsize), true
+}

@@ -26,6 +26,9 @@ type server struct {
 	slots  string // the page that its main loop answers, or empty
 	early  bool   // it listens before it loads
 
+	cache  *promptCache // or nil
+	served bool         // it has taken requests; guarded by the engine's mu
+
 	modelPath string
 	model     fileID // of the file that it loaded
 }
@@ -43,9 +46,13 @@ func (e *Engine) start() (*server, *failure) {
 	s := &server{
 		socket: socket, log: &serverLog{logger: e.logger}, unload: make(chan struct{}),
 		health: "/health", slots: "/slots", early: true,
-		modelPath: e.key.ModelPath, model: identify(e.key.ModelPath),
+		modelPath: e.key.ModelPath, model: identify(parts(e.key.ModelPath)...),
 	}
-	s.process, err = startProcess(found.binary, e.key.args(socket, e.key.context(found.model)), environment(os.Environ()), s.log)
+	args := e.key.args(socket, e.key.context(found.model))
+	if s.cache = newPromptCache(e.key, found, e.logger); s.cache != nil {
+		args = append([]string{"--slot-save-path", s.cache.folder.path}, args...)
+	}
+	s.process, err = startProcess(found.binary, args, environment(os.Environ()), s.log)
 	if err != nil {
 		sockets.release(socket)
 		return nil, newFailure("llama-server could not be started", err)
@@ -72,6 +79,6 @@ func (s *server) end(patience time.Duration) {
 // modelReplaced reports whether the model's file is not as it was when s began to load it. The file of another name that
 // took its place does no harm to a running server, but one that was written into the old one does.
 func (s *server) modelReplaced() bool {
-	now := identify(s.modelPath)
+	now := identify(parts(s.modelPath)...)
 	return now != s.model && now.inode == s.model.inode
 }

@@ -109,6 +109,9 @@ func (e *Engine) run() (wasReady bool, failure *failure) {
 	}
 	e.logger.Info("engine loaded", "duration", time.Since(began), "pid", s.process.cmd.Process.Pid)
 	s.log.serving.Store(true)
+	ctx, cancel := e.caching(e.closing)
+	s.restore(ctx)
+	cancel()
 	e.serve()
 	return true, e.attend(s)
 }
@@ -147,7 +150,7 @@ func (e *Engine) serve() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if !e.closed {
-		e.ready, e.failure = true, nil
+		e.ready, e.failure, e.current.served = true, nil, true
 	}
 	e.watchIdle()
 	e.notify()
@@ -191,8 +194,21 @@ func (e *Engine) attend(s *server) *failure {
 		return failure
 	case <-s.unload:
 	case <-e.closing:
+		if !e.saves() {
+			return nil
+		}
 	}
+	ctx, cancelSaving := e.caching(s.process.exited)
+	defer cancelSaving()
+	s.save(ctx)
 	return nil
+}
+
+// saves reports whether free left the process to be ended after its prompts are saved.
+func (e *Engine) saves() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.saving
 }
 
 // busy reports whether somebody waits for the server.
