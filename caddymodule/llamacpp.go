@@ -59,6 +59,11 @@ type LlamaCPP struct {
 	// Host memory for prompts whose slot went to another request, in bytes. Default: none.
 	CacheRAM int64 `json:"cache_ram,omitempty"`
 
+	// A folder for the prompts that the model has read, from when it is unloaded to when it is loaded again, so that
+	// conversations go on without being read anew. It takes as much room as the KV cache that was in use. Placeholders are
+	// resolved. Default: they are lost.
+	CacheDir string `json:"cache_dir,omitempty"`
+
 	// The pooling for embeddings, such as `mean`. Empty serves no embeddings.
 	Embeddings string `json:"embeddings,omitempty"`
 
@@ -121,7 +126,9 @@ func (l *LlamaCPP) Provision(ctx caddy.Context) error {
 func (l *LlamaCPP) hold() (*local.Engine, error) {
 	value, _, err := engines.LoadOrNew(l.key, func() (caddy.Destructor, error) {
 		// Not the context's logger: the engine outlives the configuration that starts it.
-		return local.NewEngine(l.key, slog.New(currentLog{})), nil
+		engine := local.NewEngine(l.key, slog.New(currentLog{}))
+		settling.add(engine)
+		return engine, nil
 	})
 	if err != nil {
 		return nil, err
@@ -151,6 +158,7 @@ func (l *LlamaCPP) config() (local.Config, error) {
 		CacheTypeK: cmp.Or(l.CacheTypeK, kv),
 		CacheTypeV: cmp.Or(l.CacheTypeV, kv),
 		CacheRAM:   int(l.CacheRAM >> 20),
+		CacheDir:   repl.ReplaceAll(l.CacheDir, ""),
 		Embeddings: l.Embeddings,
 		UseMlock:   l.UseMlock,
 		NoMmap:     l.UseMmap != nil && !*l.UseMmap,

@@ -16,6 +16,7 @@ import "github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 //		cache_type_k  <type>           # KV cache in another type, such as q8_0
 //		cache_type_v  <type>           # needs flash attention if quantised
 //		cache_ram     <size>           # host memory for prompts whose slot went to another request; default: none
+//		cache_dir     <folder>         # keep what was read of conversations while the model is not loaded; default: nowhere
 //		embeddings    [<pooling>]      # serve embeddings too; pooling is mean unless named; default: off
 //		use_mlock     [true|false]     # keep the model from being swapped out; default: false
 //		use_mmap      [true|false]     # map the file instead of reading it; default: true
@@ -68,6 +69,8 @@ func (l *LlamaCPP) unmarshalWord(d *caddyfile.Dispenser) error {
 		return unmarshalString(d, &l.CacheTypeV)
 	case "cache_ram":
 		return unmarshalSize(d, &l.CacheRAM)
+	case "cache_dir":
+		return unmarshalString(d, &l.CacheDir)
 	case "embeddings":
 		l.Embeddings = "mean"
 		if d.NextArg() {
@@ -96,7 +99,7 @@ func (l *LlamaCPP) unmarshalWord(d *caddyfile.Dispenser) error {
 		l.Args = append(l.Args, args...)
 		return nil
 	default:
-		return d.Errf("unrecognized word %s in provider llamacpp; there are: n_ctx, n_batch, n_threads, n_gpu_layers, n_parallel, max_queue, mmproj, f16_kv, cache_type_k, cache_type_v, cache_ram, embeddings, use_mlock, use_mmap, preload, keep_alive, llama_server, args", word)
+		return d.Errf("unrecognized word %s in provider llamacpp; there are: n_ctx, n_batch, n_threads, n_gpu_layers, n_parallel, max_queue, mmproj, f16_kv, cache_type_k, cache_type_v, cache_ram, cache_dir, embeddings, use_mlock, use_mmap, preload, keep_alive, llama_server, args", word)
 	}
 }
 

@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -257,4 +258,48 @@ func TestKeepAliveUnloadsAnIdleModel(t *testing.T) {
 	await(t, "unloading", func() bool { return !alive(server) })
 	await(t, "clean folder", func() bool { return g.sockets() == nil })
 	checkWord(t, g, "near")
+}
+
+// Saving takes part of the time that Caddy takes to exit, after everything else has been let go of.
+func TestRestartedCaddyKnowsItsConversations(t *testing.T) {
+	g := newGateway(t)
+	cache := filepath.Join(g.dir, "cache")
+	words := "cache_dir " + cache
+	g.spawn(localSite(t, words, ""))
+	body := chat("m", strings.Repeat("Once upon a time ", 100)+"The code word is maple.", false)
+	cached := func() int {
+		t.Helper()
+		a, err := g.ask(t.Context(), g.client("HTTP/2.0"), body)
+		if err != nil || a.status != http.StatusOK {
+			t.Fatalf("got %v, %v", a, err)
+		}
+		var usage struct {
+			Usage struct {
+				Details struct {
+					Cached int `json:"cached_tokens"`
+				} `json:"prompt_tokens_details"`
+			} `json:"usage"`
+		}
+		if err := json.Unmarshal([]byte(a.body), &usage); err != nil {
+			t.Fatal(err)
+		}
+		return usage.Usage.Details.Cached
+	}
+	if got := cached(); got != 0 {
+		t.Errorf("the first time %d tokens are cached", got)
+	}
+	for range 2 {
+		server := g.server()
+		if err := g.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		g.wait()
+		if alive(server) || g.sockets() != nil {
+			t.Errorf("left over: %v, a process: %v", g.sockets(), alive(server))
+		}
+		g.spawn(localSite(t, words, ""))
+		if got := cached(); got < 300 {
+			t.Errorf("after a restart %d tokens are cached", got)
+		}
+	}
 }

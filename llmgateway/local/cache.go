@@ -24,6 +24,8 @@ type promptCache struct {
 	logger *slog.Logger
 	// tokenBytes is about what one token takes.
 	tokenBytes uint64
+	// spare is what saving leaves free on the disk, in bytes.
+	spare uint64
 	// restored is what the slots held when the server began to serve.
 	restored []cachedSlot
 }
@@ -40,7 +42,7 @@ func newPromptCache(key Key, found found, logger *slog.Logger) *promptCache {
 		return nil
 	}
 	const unknown = 256 << 10
-	c := &promptCache{folder: folder, logger: logger, tokenBytes: unknown}
+	c := &promptCache{folder: folder, logger: logger, tokenBytes: unknown, spare: spareSpace}
 	if tokens := uint64(max(key.context(found.model), 0)) * uint64(key.slots()); tokens > 0 {
 		c.tokenBytes = max(key.memory(found.model, nil).KV/tokens, 1)
 	}
@@ -137,6 +139,9 @@ func (s *server) save(ctx context.Context) {
 		c.logger.Warn("prompts are not saved", "error", err)
 		return
 	}
+	if len(saved) == 0 {
+		return
+	}
 	c.logger.Info("prompts saved", "slots", len(saved), "bytes", size, "duration", time.Since(began))
 }
 
@@ -147,8 +152,9 @@ func (s *server) saveSlot(ctx context.Context, slot usedSlot) (cachedSlot, error
 	}
 	folder := s.cache.folder
 	need := uint64(slot.Tokens) * s.cache.tokenBytes
-	if free, known := freeSpace(folder.path); known && free < need+spareSpace {
-		return cachedSlot{}, fmt.Errorf("the disk is too full: %d MiB of %d MiB are free", free>>20, (need+spareSpace)>>20)
+	need += s.cache.spare
+	if free, known := freeSpace(folder.path); known && free < need {
+		return cachedSlot{}, fmt.Errorf("the disk is too full: %d MiB of %d MiB are free", free>>20, need>>20)
 	}
 	name, err := folder.create(slot.ID)
 	if err != nil {
@@ -171,7 +177,7 @@ func (s *server) saveSlot(ctx context.Context, slot usedSlot) (cachedSlot, error
 	return cachedSlot{ID: slot.ID, File: name, Tokens: answer.Saved, Bytes: size, CRC: sum}, nil
 }
 
-// spareSpace is what saving leaves free on the disk.
+// spareSpace is what saving leaves to others.
 const spareSpace = 1 << 30
 
 // caching returns a context for what the cache does with a server, which is bounded. It ends when end is closed, too.

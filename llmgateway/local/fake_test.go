@@ -58,6 +58,7 @@ func fakeServer() {
 	load := flags.Duration("load", 0, "how long loading takes")
 	failing := flags.Int("failing", 0, "how many starts fail while loading")
 	crash := flags.Bool("crash", false, "crash on every request")
+	slots := flags.String("slots", "", "hang: GET /slots does; ok: it answers")
 	stubborn := flags.Bool("stubborn", false, "ignore SIGTERM")
 	if err := flags.Parse(os.Args[slices.Index(os.Args, "--fake"):]); err != nil {
 		os.Exit(2)
@@ -98,6 +99,12 @@ func fakeServer() {
 		if !loaded.Load() {
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}
+	})
+	mux.HandleFunc("GET /slots", func(w http.ResponseWriter, r *http.Request) {
+		if *slots == "hang" {
+			<-r.Context().Done()
+		}
+		fmt.Fprint(w, `[]`)
 	})
 	mux.HandleFunc("GET /env", func(w http.ResponseWriter, _ *http.Request) {
 		_ = json.NewEncoder(w).Encode(os.Environ())
