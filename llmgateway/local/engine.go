@@ -2,9 +2,9 @@ package local
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
 
@@ -17,27 +17,29 @@ import (
 // The process ends when nobody holds it. All methods may be called from many goroutines.
 type Engine struct {
 	key    Key
+	budget *Budget
 	logger *slog.Logger
 	timing timing
 	shared *Shared
 	queue  *queue
 	files  files
 
-	// closing is closed when the last holder lets go, done when nothing is left after that.
-	closing, done chan struct{}
+	// done is closed when nothing is left after the last holder has let go.
+	done chan struct{}
 
-	mu       sync.Mutex // guards what follows
-	changed  chan struct{}
-	running  bool    // supervise runs
-	current  *server // starting, ready or stopping; nil between two
-	ready    bool    // current takes requests
+	mu       sync.Mutex // guards what follows; the budget's comes after it
+	turn     *turn      // of supervise, or nil if it does not run
+	current  *server    // starting, serving or stopping; nil between two
+	ready    bool       // current takes requests
+	draining bool       // current finishes what runs, and goes
 	closed   bool
-	saving   bool             // it was closed with prompts to save
-	pins     int              // leases, and requests that wait for one
-	wishes   []*time.Duration // of KeepAlive
-	idle     *time.Timer      // unloads
-	failures int              // in a row
-	failure  *failure         // of the last try, or nil
+	saving   bool                 // it was closed with prompts to save
+	pins     int                  // requests that need the engine: generations, and those that wait for one
+	waiters  map[*waiter]struct{} // of pins, those that wait for a server
+	wishes   []*time.Duration     // of KeepAlive
+	idle     *time.Timer          // unloads
+	failures int                  // in a row
+	failure  *failure             // of the last try, or nil
 	// lastFailure outlives the recovery from it.
 	lastFailure *failure
 	retryAt     time.Time // no new try before it
@@ -59,6 +61,9 @@ type timing struct {
 	stable                time.Duration // of running that makes up for earlier failures, as an answer does
 	patience              time.Duration // from SIGTERM to SIGKILL
 	caching               time.Duration // most that saving or restoring prompts may take
+	// A server is let serve for as long as it took to load before its memory may go to another model, but for these at
+	// least and at most.
+	service, maxService time.Duration
 	// innocent is how soon a server must end after a request was sent to have been on its way out already: a process that
 	// is killed takes connections until the last of its threads is gone. It counts once for a request; a second time it is
 	// no chance.
@@ -78,19 +83,20 @@ var defaultTiming = timing{
 	stable:   30 * time.Second,
 	patience: 10 * time.Second,
 	caching:  30 * time.Second,
+	service:  time.Second, maxService: time.Minute,
 	innocent: 50 * time.Millisecond,
 }
 
-// NewEngine returns an engine that is held once. It starts nothing yet.
-func NewEngine(key Key, logger *slog.Logger) *Engine {
+// NewEngine returns an engine that is held once, and takes its memory from budget. It starts nothing yet.
+func NewEngine(key Key, budget *Budget, logger *slog.Logger) *Engine {
 	e := &Engine{
 		key:     key,
+		budget:  budget,
 		logger:  logger.With("engine", key.Name()),
 		timing:  defaultTiming,
 		queue:   newQueue(key.slots()),
-		closing: make(chan struct{}),
 		done:    make(chan struct{}),
-		changed: make(chan struct{}),
+		waiters: make(map[*waiter]struct{}),
 	}
 	e.shared = NewShared(e.free)
 	return e
@@ -109,180 +115,128 @@ type Lease struct {
 // Release gives the lease back. It may be called more than once.
 func (l *Lease) Release() { l.release() }
 
-// Acquire waits until the model is loaded, and starts to load it if need be. When ctx ends first, loading goes on, so
-// that the next request finds the model ready. If the model cannot be loaded, the error is an [llmgateway.Error] of kind
-// Overloaded: somebody else may answer.
+// Acquire waits until the model is loaded, and starts to load it if need be. When ctx is canceled, as by a client that
+// leaves, a load that nobody waits for any more is given up. When ctx ends for any other cause, such as a router's that
+// asks another target, loading goes on, so that the next request finds the model ready. If the model cannot be loaded,
+// the error is an [llmgateway.Error] of kind Overloaded: somebody else may answer.
 func (e *Engine) Acquire(ctx context.Context) (*Lease, error) {
-	unshare, err := e.hold()
+	release, err := e.hold(ctx)
 	if err != nil {
 		return nil, err
 	}
-	release := sync.OnceFunc(func() {
-		e.unpin()
-		unshare()
-	})
-	server, err := e.await(ctx)
+	lease, err := e.lease(ctx)
 	if err != nil {
 		release()
 		return nil, err
 	}
-	return &Lease{server: server, release: release}, nil
+	return &Lease{server: lease.server, release: sync.OnceFunc(func() {
+		lease.Release()
+		release()
+	})}, nil
 }
 
-// hold keeps the engine from being closed, though not its server from being unloaded. It fails with [ErrClosed] if
-// everybody has let go already.
-func (e *Engine) hold() (release func(), err error) {
-	release, err = e.shared.Acquire()
+// hold notes that a request needs the engine, until it is released, and keeps the engine from being closed, though not
+// its server from being unloaded. It fails with [ErrClosed] if everybody has let go already.
+func (e *Engine) hold(ctx context.Context) (release func(), err error) {
+	unshare, err := e.shared.Acquire()
 	if err != nil {
 		return nil, errUnloaded
 	}
-	return release, nil
+	e.pin()
+	return sync.OnceFunc(func() {
+		e.unpin(departed(ctx))
+		unshare()
+	}), nil
 }
 
 var errUnloaded = &llmgateway.Error{Kind: llmgateway.Overloaded, Message: "the local model was unloaded", Err: ErrClosed}
 
-func (e *Engine) await(ctx context.Context) (*server, error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.pin()
-	for waited := false; !e.ready; waited = true {
-		if waited && !e.running && e.failure != nil {
-			return nil, e.failure.asError(time.Until(e.retryAt))
-		}
-		if err := e.want(); err != nil {
-			return nil, err
-		}
-		changed := e.changed
-		e.mu.Unlock()
-		select {
-		case <-changed:
-			e.mu.Lock()
-		case <-ctx.Done():
-			e.mu.Lock()
-			return nil, fmt.Errorf("waiting for the local model to load: %w", context.Cause(ctx))
-		}
-	}
-	return e.current, nil
+// departed reports whether whoever asked has left, and was not just told to look elsewhere.
+func departed(ctx context.Context) bool { return errors.Is(context.Cause(ctx), context.Canceled) }
+
+// waiter is a request that waits for a server.
+type waiter struct {
+	served chan struct{} // closed when lease or err is set
+	lease  *Lease
+	err    error
 }
 
-// Preload starts to load the model and returns at once.
+// lease waits for a server on behalf of somebody who holds the engine.
+func (e *Engine) lease(ctx context.Context) (*Lease, error) {
+	e.mu.Lock()
+	if e.ready {
+		defer e.mu.Unlock()
+		return e.grant(), nil
+	}
+	if err := e.want(eager); err != nil {
+		e.mu.Unlock()
+		return nil, err
+	}
+	w := &waiter{served: make(chan struct{})}
+	e.waiters[w] = struct{}{}
+	e.mu.Unlock()
+	select {
+	case <-w.served:
+		return w.lease, w.err
+	case <-ctx.Done():
+	}
+	e.mu.Lock()
+	delete(e.waiters, w)
+	e.mu.Unlock()
+	select {
+	case <-w.served:
+		return w.lease, w.err // it came just now; whoever got it will see that ctx has ended
+	default:
+		return nil, fmt.Errorf("waiting for the local model to load: %w", context.Cause(ctx))
+	}
+}
+
+// grant returns a lease of the current server. mu is held.
+func (e *Engine) grant() *Lease {
+	server := e.current
+	server.leases++
+	return &Lease{server: server, release: sync.OnceFunc(func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		server.leases--
+		e.drained()
+	})}
+}
+
+// answer ends the waiting of all who wait for a server: they get one, or the error. mu is held.
+func (e *Engine) answer(err error) {
+	for w := range e.waiters {
+		if w.err = err; err == nil {
+			w.lease = e.grant()
+		}
+		close(w.served)
+	}
+	clear(e.waiters)
+}
+
+// Preload starts to load the model and returns at once. It takes memory that is free: if there is not enough, it waits
+// until there is, and makes no other model go.
 func (e *Engine) Preload() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	_ = e.want() // what is wrong is in Status, and the next Acquire tells it
+	if e.want(gentle) == nil { // what is wrong is in Status, and the next Acquire tells it
+		e.turn.kept = true
+	}
 }
 
 // want makes sure that a server runs or will. mu is held.
-func (e *Engine) want() error {
+func (e *Engine) want(manner manner) error {
 	switch {
-	case e.running:
+	case e.turn != nil:
 	case e.closed:
 		return errUnloaded
-	case time.Now().Before(e.retryAt):
+	case time.Now().Before(e.retryAt) && !e.failure.mended(e.budget):
 		return e.failure.asError(time.Until(e.retryAt))
 	default:
-		e.running = true
+		e.begin(manner)
 		go e.supervise()
 	}
 	return nil
-}
-
-// KeepAlive asks the engine to unload its model when there was no request for that long; 0 asks to keep it. The longest
-// of all wishes counts, until it is withdrawn. Without any the model is kept.
-func (e *Engine) KeepAlive(d time.Duration) (withdraw func()) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	wish := &d
-	e.wishes = append(e.wishes, wish)
-	e.watchIdle()
-	return func() {
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		e.wishes = slices.DeleteFunc(e.wishes, func(other *time.Duration) bool { return other == wish })
-		e.watchIdle()
-	}
-}
-
-// keepAlive returns the longest wish, or 0. mu is held.
-func (e *Engine) keepAlive() time.Duration {
-	longest := time.Duration(0)
-	for _, wish := range e.wishes {
-		if *wish <= 0 {
-			return 0
-		}
-		longest = max(longest, *wish)
-	}
-	return longest
-}
-
-// pin notes that there is work. mu is held.
-func (e *Engine) pin() {
-	e.pins++
-	e.watchIdle()
-}
-
-func (e *Engine) unpin() {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.pins--
-	e.watchIdle()
-}
-
-// watchIdle sets the timer that unloads the model exactly if nobody needs it. mu is held.
-func (e *Engine) watchIdle() {
-	if e.idle != nil {
-		e.idle.Stop()
-		e.idle = nil
-	}
-	keepAlive := e.keepAlive()
-	if e.pins > 0 || !e.ready || keepAlive == 0 {
-		return
-	}
-	server := e.current
-	e.idle = time.AfterFunc(keepAlive, func() {
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		if e.pins == 0 && e.ready && e.current == server {
-			e.ready = false
-			close(server.unload)
-			e.notify()
-		}
-	})
-}
-
-// Status implements llmgateway.Reporter.
-func (e *Engine) Status() llmgateway.Status {
-	status, known := e.state()
-	if known {
-		return status
-	}
-	if _, failure := e.files.check(e.key.Config, e.timing.recheck); failure != nil {
-		return llmgateway.Status{State: llmgateway.StateFailed, Detail: failure.detail}
-	}
-	return status
-}
-
-// state returns what the engine does. known is false if it does nothing, and whether it could do something depends on
-// its files.
-func (e *Engine) state() (status llmgateway.Status, known bool) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	switch {
-	case e.closed:
-		return llmgateway.Status{State: llmgateway.StateFailed, Detail: "unloaded"}, true
-	case e.ready:
-		return llmgateway.Status{State: llmgateway.StateReady}, true
-	case e.running && e.failure != nil:
-		return llmgateway.Status{State: llmgateway.StateLoading, Detail: "again, since " + e.failure.detail}, true
-	case e.running:
-		return llmgateway.Status{State: llmgateway.StateLoading}, true
-	case e.failure == nil || e.failure.files:
-		return llmgateway.Status{State: llmgateway.StateIdle}, false
-	case time.Now().Before(e.retryAt):
-		return llmgateway.Status{State: llmgateway.StateFailed, Detail: e.failure.detail}, true
-	default:
-		return llmgateway.Status{State: llmgateway.StateIdle, Detail: "the next request tries again, since " + e.failure.detail}, false
-	}
 }
 
 // Waiting returns how many requests wait for a slot.
@@ -301,24 +255,18 @@ func (e *Engine) free() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	// Only supervise can wait for the prompts to be saved. See Settle.
-	e.saving = e.current != nil && e.current.served && e.current.cache != nil
+	e.saving = e.current != nil && !e.current.loaded.IsZero() && e.current.cache != nil
 	e.closed, e.ready = true, false
 	e.watchIdle()
-	close(e.closing)
 	if e.current != nil && !e.saving {
 		e.current.process.terminate()
 		sockets.release(e.current.socket)
 	}
-	if !e.running {
+	if e.turn != nil {
+		e.end()
+	} else {
 		close(e.done)
 	}
-	e.notify()
-}
-
-// notify wakes all who wait for a change. mu is held.
-func (e *Engine) notify() {
-	close(e.changed)
-	e.changed = make(chan struct{})
 }
 
 // Interface guards

@@ -155,7 +155,7 @@ func TestEngineFailsAfterSeveralTriesAndRecovers(t *testing.T) {
 }
 
 func TestDelaysGrowAndAreForgiven(t *testing.T) {
-	e := NewEngine(Config{ModelPath: "m.gguf"}.Key(), discard)
+	e := NewEngine(Config{ModelPath: "m.gguf"}.Key(), NewBudget(0), discard)
 	e.failure = newFailure("test", nil)
 	type step struct {
 		wasReady, proven bool
@@ -287,7 +287,7 @@ func TestIdleEngineUnloadsAndComesBack(t *testing.T) {
 }
 
 func TestLongestKeepAliveCounts(t *testing.T) {
-	e := NewEngine(Config{ModelPath: "m.gguf"}.Key(), discard)
+	e := NewEngine(Config{ModelPath: "m.gguf"}.Key(), NewBudget(0), discard)
 	want := func(d time.Duration) {
 		t.Helper()
 		e.mu.Lock()

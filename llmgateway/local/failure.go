@@ -39,7 +39,13 @@ type failure struct {
 	lines  []string // the last that the server printed
 	files  bool     // something is missing, so that trying again is pointless before it is there
 	time   time.Time
+	bytes  uint64 // if not 0, it was more than the whole budget
+	// crowded is true if there was no memory for another try.
+	crowded bool
 }
+
+// mended reports whether the reason has gone, so that another try need not be put off.
+func (f *failure) mended(b *Budget) bool { return f.bytes > 0 && b.refuse(f.bytes) == nil }
 
 func newFailure(detail string, err error) *failure {
 	if err == nil {
@@ -51,6 +57,12 @@ func newFailure(detail string, err error) *failure {
 func missing(detail string, err error) *failure {
 	f := newFailure(detail, err)
 	f.files = true
+	return f
+}
+
+func tooLarge(err *tooLargeError) *failure {
+	f := missing(err.Error(), err)
+	f.bytes = err.bytes
 	return f
 }
 

@@ -149,7 +149,7 @@ func engine(t *testing.T, change func(*Config), flags ...string) *Engine {
 		change(&config)
 	}
 	noLeaks(t)
-	e := NewEngine(config.Key(), slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})))
+	e := NewEngine(config.Key(), NewBudget(0), slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})))
 	e.timing = quick
 	t.Cleanup(func() {
 		_ = e.Destruct()
@@ -273,7 +273,7 @@ var discard = slog.New(slog.DiscardHandler)
 // It lets go of the engine and exits when its input ends.
 func fakeGateway() {
 	args := os.Args[slices.Index(os.Args, "--gateway")+1:]
-	e := NewEngine(Config{Binary: args[0], ModelPath: args[1], NCtx: 512, Args: JoinArgs(args[2:])}.Key(), discard)
+	e := NewEngine(Config{Binary: args[0], ModelPath: args[1], NCtx: 512, Args: JoinArgs(args[2:])}.Key(), NewBudget(0), discard)
 	e.Preload()
 	for e.Status().State != llmgateway.StateReady {
 		if status := e.Status(); !status.State.Live() {

@@ -28,6 +28,7 @@ type files struct {
 type found struct {
 	binary string
 	model  gguf.Info
+	bytes  uint64 // estimate of the memory it takes
 }
 
 // header is what was read of a file.
@@ -56,15 +57,21 @@ func (f *files) look(c Config) (found, *failure) {
 	}
 	seen := found{model: model}
 	for _, path := range otherParts(c.ModelPath, model) {
-		if _, err := os.Stat(path); err != nil {
+		part, err := f.header(path)
+		if err != nil {
 			return seen, missing("the model file "+unusable(path, err), err)
 		}
+		model.WeightBytes += part.WeightBytes
 	}
+	var projector *gguf.Info
 	if c.MMProj != "" {
-		if _, err := f.header(c.MMProj); err != nil {
+		header, err := f.header(c.MMProj)
+		if err != nil {
 			return seen, missing("the vision projector "+unusable(c.MMProj, err), err)
 		}
+		projector = &header
 	}
+	seen.bytes = c.memory(model, projector).Total()
 	if seen.binary, err = FindServer(c.Binary); err != nil {
 		return seen, missing("llama-server was not found", err)
 	}

@@ -32,7 +32,7 @@ func (p *Provider) Generate(ctx context.Context, req *llmgateway.Request) iter.S
 			return
 		}
 		// A request that waits for its slot holds the engine like one that has it: its configuration may go meanwhile.
-		release, err := p.Engine.hold()
+		release, err := p.Engine.hold(ctx)
 		if err != nil {
 			yield(llmgateway.Event{}, err)
 			return
@@ -60,7 +60,7 @@ func (p *Provider) Generate(ctx context.Context, req *llmgateway.Request) iter.S
 // try sends the request once. It returns true, and has yielded nothing, if the server's end had nothing to do with the
 // request, so that it can be sent to the next server.
 func (p *Provider) try(ctx context.Context, req *llmgateway.Request, first bool, yield func(llmgateway.Event, error) bool) (again bool) {
-	lease, err := p.Engine.Acquire(ctx)
+	lease, err := p.Engine.lease(ctx)
 	if err != nil {
 		yield(llmgateway.Event{}, err)
 		return false

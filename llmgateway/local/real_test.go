@@ -30,7 +30,7 @@ func realEngine(t *testing.T, logs io.Writer, config Config) *Engine {
 	if logs == nil {
 		logs = t.Output()
 	}
-	e := NewEngine(config.Key(), slog.New(slog.NewTextHandler(logs, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	e := NewEngine(config.Key(), NewBudget(0), slog.New(slog.NewTextHandler(logs, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	t.Cleanup(func() {
 		_ = e.Destruct()
 		gone(t, e)

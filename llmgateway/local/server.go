@@ -19,15 +19,15 @@ type server struct {
 	log       *serverLog
 	transport *http.Transport
 	client    *openai.Client
-	unload    chan struct{} // closed to end it although the engine stays
-	answered  atomic.Bool   // a whole answer came from it
+	leases    int         // generations; the engine's mu guards it
+	loaded    time.Time   // when it began to take requests; the engine's mu guards it
+	answered  atomic.Bool // a whole answer came from it
 
 	health string // the page that says 200 once the model is loaded
 	slots  string // the page that its main loop answers, or empty
 	early  bool   // it listens before it loads
 
-	cache  *promptCache // or nil
-	served bool         // it has taken requests; guarded by the engine's mu
+	cache *promptCache // or nil
 
 	modelPath string
 	model     fileID // of the file that it loaded
@@ -44,7 +44,7 @@ func (e *Engine) start() (*server, *failure) {
 		return nil, newFailure("there is no place for a socket", err)
 	}
 	s := &server{
-		socket: socket, log: &serverLog{logger: e.logger}, unload: make(chan struct{}),
+		socket: socket, log: &serverLog{logger: e.logger},
 		health: "/health", slots: "/slots", early: true,
 		modelPath: e.key.ModelPath, model: identify(parts(e.key.ModelPath)...),
 	}

@@ -11,9 +11,17 @@ import (
 func (e *Engine) supervise() {
 	for {
 		began := time.Now()
-		wasReady, failure := e.run()
-		if wasReady && failure == nil {
+		turn := e.currentTurn()
+		wasReady, failure := e.run(turn)
+		if turn.stopped() {
+			failure = nil // it was asked to end, and that is how it did
+		}
+		switch {
+		case failure != nil:
+		case wasReady:
 			e.logger.Info("engine unloaded", "duration", time.Since(began))
+		default:
+			e.logger.Info("engine load given up", "duration", time.Since(began))
 		}
 		delay, more := e.again(wasReady, time.Since(began), failure)
 		if failure != nil {
@@ -41,25 +49,45 @@ func (e *Engine) logFailure(failure *failure, delay time.Duration, more bool) {
 func (e *Engine) again(wasReady bool, lived time.Duration, failure *failure) (delay time.Duration, more bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	defer e.notify()
 	proven := wasReady && (lived >= e.timing.stable || e.current.answered.Load())
-	e.current, e.ready, e.failure = nil, false, failure
-	if failure != nil {
-		e.lastFailure = failure
-	}
-	e.watchIdle()
+	manner, kept := eager, false
+	e.failure = failure
 	switch {
 	case e.closed:
 		close(e.done)
 	case failure == nil:
-		e.failures = 0
+		if wasReady {
+			e.failures = 0
+		}
 		more = e.pins > 0
 	default:
+		e.lastFailure = failure
 		delay, more = e.fail(wasReady, proven)
+		// It is needed by those who wait, or kept for those who will; but not if it had to make room anyway.
+		kept = e.turn.kept || wasReady && !e.draining
+		more = more && (kept || e.pins > 0)
+		if !wasReady {
+			// Others may have gone for it, in vain. They do not go a second time before the cool-down is over.
+			manner = meek
+		}
 	}
+	e.current, e.turn, e.ready, e.draining = nil, nil, false, false
+	e.watchIdle()
 	e.retryAt = time.Now().Add(delay)
-	e.running = more
+	switch {
+	case more:
+		e.begin(manner)
+		e.turn.kept = kept
+	case failure != nil:
+		e.answer(failure.asError(delay))
+	}
 	return delay, more
+}
+
+func (e *Engine) currentTurn() *turn {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.turn
 }
 
 // fail counts a failure, the first one anew if the server had proven to be of use. It returns when the next try may be, and
@@ -73,6 +101,9 @@ func (e *Engine) fail(wasReady, proven bool) (delay time.Duration, more bool) {
 		e.failures = 0
 	}
 	e.failures++
+	if e.failure.crowded {
+		e.failures = max(e.failures, t.tries)
+	}
 	if e.failures >= t.tries {
 		return double(t.cooldown, e.failures-t.tries, t.maxCooldown), false
 	}
@@ -91,9 +122,13 @@ func double(d time.Duration, n int, most time.Duration) time.Duration {
 }
 
 // run runs one server from its start to its end. It returns no failure if the server was asked to stop.
-func (e *Engine) run() (wasReady bool, failure *failure) {
-	if !e.sleep(time.Until(e.nextTry())) {
+func (e *Engine) run(t *turn) (wasReady bool, failure *failure) {
+	defer t.claim.release() // when the process has ended
+	if !e.sleep(time.Until(e.nextTry()), t) {
 		return false, nil
+	}
+	if stopped, failure := e.reserve(t); stopped || failure != nil {
+		return false, failure
 	}
 	s, failure := e.start()
 	if failure != nil {
@@ -104,16 +139,16 @@ func (e *Engine) run() (wasReady bool, failure *failure) {
 		return false, nil
 	}
 	began := time.Now()
-	if stopped, failure := e.load(s); stopped || failure != nil {
+	if stopped, failure := e.load(s, t); stopped || failure != nil {
 		return false, failure
 	}
 	e.logger.Info("engine loaded", "duration", time.Since(began), "pid", s.process.cmd.Process.Pid)
 	s.log.serving.Store(true)
-	ctx, cancel := e.caching(e.closing)
+	ctx, cancel := e.caching(t.stop)
 	s.restore(ctx)
 	cancel()
-	e.serve()
-	return true, e.attend(s)
+	e.serve(e.timing.serviceAfter(time.Since(began)))
+	return true, e.attend(s, t)
 }
 
 func (e *Engine) nextTry() time.Time {
@@ -122,42 +157,45 @@ func (e *Engine) nextTry() time.Time {
 	return e.retryAt
 }
 
-// sleep returns false if the engine was closed meanwhile.
-func (e *Engine) sleep(d time.Duration) bool {
+// sleep returns false if the turn ended meanwhile.
+func (e *Engine) sleep(d time.Duration, t *turn) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
 		return true
-	case <-e.closing:
+	case <-t.stop:
 		return false
 	}
 }
 
-// adopt makes s the current server, unless the engine was closed meanwhile.
+// adopt makes s the current server, unless the turn ended meanwhile.
 func (e *Engine) adopt(s *server) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.closed {
+	if e.turn.ended {
 		return false
 	}
 	e.current = s
 	return true
 }
 
-// serve lets requests through to the current server.
-func (e *Engine) serve() {
+// serve lets requests through to the current server. It will not have to make room before the given time is over, unless
+// nobody uses it.
+func (e *Engine) serve(service time.Duration) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if !e.closed {
-		e.ready, e.failure, e.current.served = true, nil, true
+	if e.turn.ended {
+		return
 	}
+	e.ready, e.failure, e.current.loaded = true, nil, time.Now()
+	e.answer(nil)
+	e.turn.claim.serving(service)
 	e.watchIdle()
-	e.notify()
 }
 
-// load waits until s has loaded its model. stopped is true if the engine was closed before.
-func (e *Engine) load(s *server) (stopped bool, failure *failure) {
+// load waits until s has loaded its model. stopped is true if the turn ended before.
+func (e *Engine) load(s *server, t *turn) (stopped bool, failure *failure) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	loading := newLoading(s, e.timing, e.key.model.sizeBytes)
@@ -168,7 +206,11 @@ func (e *Engine) load(s *server) (stopped bool, failure *failure) {
 		case <-s.process.exited:
 			timer.Stop()
 			return false, s.death("the local model server stopped while loading")
-		case <-e.closing:
+		case <-t.claim.told:
+			timer.Stop()
+			e.heed()
+			continue
+		case <-t.stop:
 			timer.Stop()
 			return true, nil
 		}
@@ -179,23 +221,27 @@ func (e *Engine) load(s *server) (stopped bool, failure *failure) {
 }
 
 // attend waits for the end of a server that takes requests. It returns no failure if the server was asked to stop.
-func (e *Engine) attend(s *server) *failure {
+func (e *Engine) attend(s *server, t *turn) *failure {
 	ctx, cancel := context.WithCancel(context.Background())
 	hung := make(chan *failure, 1)
 	var watch sync.WaitGroup
 	defer watch.Wait()
 	defer cancel()
 	watch.Go(func() { hung <- s.watch(ctx, e.timing, e.busy) })
-	select {
-	case <-s.process.exited:
-		return s.death("the local model server stopped")
-	case failure := <-hung:
-		s.process.kill()
-		return failure
-	case <-s.unload:
-	case <-e.closing:
-		if !e.saves() {
-			return nil
+	for stopped := false; !stopped; {
+		select {
+		case <-s.process.exited:
+			return s.death("the local model server stopped")
+		case failure := <-hung:
+			s.process.kill()
+			return failure
+		case <-t.claim.told:
+			e.heed()
+		case <-t.stop:
+			if !e.saves() {
+				return nil
+			}
+			stopped = true
 		}
 	}
 	ctx, cancelSaving := e.caching(s.process.exited)
@@ -204,11 +250,11 @@ func (e *Engine) attend(s *server) *failure {
 	return nil
 }
 
-// saves reports whether free left the process to be ended after its prompts are saved.
+// saves reports whether the process is to be ended after its prompts are saved, and not by free.
 func (e *Engine) saves() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.saving
+	return !e.closed || e.saving
 }
 
 // busy reports whether somebody waits for the server.

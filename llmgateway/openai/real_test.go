@@ -139,7 +139,7 @@ func realProvider(t *testing.T) llmgateway.Provider {
 		t.Fatal(err)
 	}
 	config := local.Config{Binary: binary, ModelPath: path, NCtx: 1024, NParallel: 2}
-	engine := local.NewEngine(config.Key(), slog.New(slog.DiscardHandler))
+	engine := local.NewEngine(config.Key(), local.NewBudget(0), slog.New(slog.DiscardHandler))
 	t.Cleanup(func() { _ = engine.Destruct() })
 	return &local.Provider{Engine: engine, MaxQueue: 10}
 }
