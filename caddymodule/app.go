@@ -1,17 +1,33 @@
 package caddymodule
 
 import (
+	"errors"
+	"maps"
+	"slices"
+
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 )
 
 func init() {
 	caddy.RegisterModule(App{})
+	httpcaddyfile.RegisterGlobalOption("llm", parseApp)
 }
 
-// App is what the llm handlers of one configuration have in common: it knows them all, for health, and loads the models
-// that are to be ready before the first request. It needs no configuration and is there as soon as a handler is.
+// App is what the llm handlers of one configuration have in common: it knows them all, for health, loads the models
+// that are to be ready before the first request, and says how much memory local models may take. It is there as soon as a
+// handler is, configured or not.
 type App struct {
+	// How much memory local models may take together, in bytes, as estimated from their files. Those that fit stay loaded.
+	// When another is needed, the ones that were not used for longest are unloaded, and busy ones finish their answers
+	// first. Default: what the machine or its container has, less an eighth of it and at least 1 GiB; set it where models
+	// run on a GPU with memory of its own.
+	MaxMemory int64 `json:"max_memory,omitempty"`
+
 	handlers []*Handler
+	withdraw func() // the limit that was set; nil before Start
 }
 
 // CaddyModule returns the Caddy module information.
@@ -25,17 +41,29 @@ func (App) CaddyModule() caddy.ModuleInfo {
 // register adds a handler. Caddy provisions modules one after the other.
 func (a *App) register(h *Handler) { a.handlers = append(a.handlers, h) }
 
+// Validate implements caddy.Validator.
+func (a *App) Validate() error {
+	if a.MaxMemory < 0 {
+		return errors.New("max_memory is negative")
+	}
+	return nil
+}
+
 // A starter is a provider that has something to do once its configuration is in force.
 type starter interface {
 	// start begins it and returns at once.
 	start()
 }
 
-// Start implements caddy.App.
+// Start implements caddy.App. Providers start in the order of their names: it decides which models are preloaded if there
+// is not enough memory for all.
 func (a *App) Start() error {
+	if a.MaxMemory > 0 {
+		a.withdraw = budget().Limit(uint64(a.MaxMemory))
+	}
 	for _, h := range a.handlers {
-		for _, p := range h.providers {
-			if p, ok := p.(starter); ok {
+		for _, name := range slices.Sorted(maps.Keys(h.providers)) {
+			if p, ok := h.providers[name].(starter); ok {
 				p.start()
 			}
 		}
@@ -46,5 +74,63 @@ func (a *App) Start() error {
 // Stop implements caddy.App. It frees nothing: requests may still run, and engines end with their last user.
 func (*App) Stop() error { return nil }
 
+// Cleanup implements caddy.CleanerUpper. The next configuration has set its limit by now; if this one failed to start, the
+// limit of the one before it counts again.
+func (a *App) Cleanup() error {
+	if a.withdraw != nil {
+		a.withdraw()
+		a.withdraw = nil
+	}
+	return nil
+}
+
+// parseApp parses the global option llm.
+func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
+	if existing != nil {
+		d.Next() // consume the option's name, so that the error knows its place
+		return nil, d.Err("the global option llm is already set")
+	}
+	app := new(App)
+	if err := app.UnmarshalCaddyfile(d); err != nil {
+		return nil, err
+	}
+	return httpcaddyfile.App{Name: "llm", Value: caddyconfig.JSON(app, nil)}, nil
+}
+
+// UnmarshalCaddyfile sets up the app from the tokens of Caddy's global option:
+//
+//	llm {
+//		max_memory <size>    # of all local models together; default: the machine's, less an eighth and at least 1 GiB
+//	}
+func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // consume the option's name
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	seen := make(seenWords)
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		if err := seen.add(d); err != nil {
+			return err
+		}
+		switch word := d.Val(); word {
+		case "max_memory":
+			if err := unmarshalSize(d, &a.MaxMemory); err != nil {
+				return err
+			}
+			if a.MaxMemory == 0 {
+				return d.Err("max_memory: 0 leaves no room for any model; leave the word out for the default")
+			}
+		default:
+			return d.Errf("unrecognized word %s in the global option llm; there are: max_memory", word)
+		}
+	}
+	return nil
+}
+
 // Interface guards
-var _ caddy.App = (*App)(nil)
+var (
+	_ caddy.App             = (*App)(nil)
+	_ caddy.Validator       = (*App)(nil)
+	_ caddy.CleanerUpper    = (*App)(nil)
+	_ caddyfile.Unmarshaler = (*App)(nil)
+)

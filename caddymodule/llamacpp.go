@@ -6,6 +6,7 @@ import (
 	"errors"
 	"iter"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -21,6 +22,9 @@ func init() {
 // engines holds the local models of all running configurations, so that a reload keeps what is loaded. The key is
 // everything that a server is started with.
 var engines = caddy.NewUsagePool()
+
+// budget is the memory that they share. It survives reloads, as they do; the running configuration sets its size.
+var budget = sync.OnceValue(func() *local.Budget { return local.NewBudget(0) })
 
 // LlamaCPP runs a GGUF model with llama.cpp's server, as a process that the gateway supervises. Providers with equal
 // settings share one process, across sites and reloads. Words are llama.cpp's own.
@@ -126,7 +130,7 @@ func (l *LlamaCPP) Provision(ctx caddy.Context) error {
 func (l *LlamaCPP) hold() (*local.Engine, error) {
 	value, _, err := engines.LoadOrNew(l.key, func() (caddy.Destructor, error) {
 		// Not the context's logger: the engine outlives the configuration that starts it.
-		engine := local.NewEngine(l.key, slog.New(currentLog{}))
+		engine := local.NewEngine(l.key, budget(), slog.New(currentLog{}))
 		settling.add(engine)
 		return engine, nil
 	})
