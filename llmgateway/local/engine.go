@@ -233,6 +233,7 @@ func (e *Engine) want(manner manner) error {
 	case time.Now().Before(e.retryAt) && !e.failure.mended(e.budget):
 		return e.failure.asError(time.Until(e.retryAt))
 	default:
+		e.retryAt = time.Time{}
 		e.begin(manner)
 		go e.supervise()
 	}
