@@ -13,14 +13,14 @@ import (
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
 )
 
-// turn is what one turn of a conversation told.
-type turn struct {
+// exchange is what one turn of a conversation told.
+type exchange struct {
 	first          time.Duration // to the first token
 	prompt, cached int           // tokens
 }
 
 // take asks for the next token of a conversation.
-func take(t *testing.T, p *Provider, messages []string) turn {
+func take(t *testing.T, p *Provider, messages []string) exchange {
 	t.Helper()
 	var list []string
 	for i, text := range messages {
@@ -32,7 +32,7 @@ func take(t *testing.T, p *Provider, messages []string) turn {
 	}
 	req := ask(t, llmgateway.Chat, `{"model":"m","stream":true,"max_tokens":4,"temperature":0,"stream_options":{"include_usage":true},"messages":[%s]}`,
 		strings.Join(list, ","))
-	var got turn
+	var got exchange
 	began := time.Now()
 	for event, err := range p.Generate(t.Context(), req) {
 		if err != nil {
@@ -92,7 +92,7 @@ func TestRealServerIsWarmAfterARestart(t *testing.T) {
 		return e, &Provider{Engine: e}
 	}
 	e, p := open(folder)
-	var warm turn
+	var warm exchange
 	for n := 1; n < turns; n++ {
 		warm = take(t, p, conversation(n))
 	}

@@ -205,7 +205,7 @@ func TestLogHoldsNoPrompts(t *testing.T) {
 
 func TestFurtherFlagsMakeTheModelUnknown(t *testing.T) {
 	info := func(args ...string) llmgateway.ModelInfo {
-		e := NewEngine(Config{ModelPath: starterModel(t), NCtx: 64, Args: JoinArgs(args)}.Key(), slog.New(slog.DiscardHandler))
+		e := NewEngine(Config{ModelPath: starterModel(t), NCtx: 64, Args: JoinArgs(args)}.Key(), NewBudget(0), slog.New(slog.DiscardHandler))
 		defer func() { _ = e.Destruct() }()
 		return e.ModelInfo()
 	}
@@ -219,7 +219,7 @@ func TestFurtherFlagsMakeTheModelUnknown(t *testing.T) {
 }
 
 func TestModelWhoseFileIsMissingMayHaveTools(t *testing.T) {
-	e := NewEngine(Config{ModelPath: "missing.gguf"}.Key(), slog.New(slog.DiscardHandler))
+	e := NewEngine(Config{ModelPath: "missing.gguf"}.Key(), NewBudget(0), slog.New(slog.DiscardHandler))
 	defer func() { _ = e.Destruct() }()
 	if info := e.ModelInfo(); !info.Tools || info.Vision {
 		t.Errorf("got %+v", info)

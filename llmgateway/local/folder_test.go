@@ -35,7 +35,7 @@ func (p *pool) hold(key Key) (*Engine, func(), error) {
 	defer p.mu.Unlock()
 	e := p.engines[key]
 	if e == nil {
-		e = NewEngine(key, discard)
+		e = NewEngine(key, NewBudget(0), discard)
 		e.timing = quick
 		p.engines[key] = e
 		p.all = append(p.all, e)
