@@ -15,6 +15,12 @@ func environment(env []string) []string {
 	return kept
 }
 
+// serverEnvironment returns what llama-server may know of env. It is told not to call a debugger when it aborts: that takes
+// seconds, in which the next one cannot start, and its words would drown those that say why.
+func serverEnvironment(env []string) []string {
+	return append([]string{"GGML_NO_BACKTRACE=1"}, environment(env)...)
+}
+
 var passedNames = map[string]bool{
 	"PATH": true, "HOME": true, "TMPDIR": true, "LANG": true, "TZ": true, "LD_LIBRARY_PATH": true, "DYLD_LIBRARY_PATH": true,
 	"XDG_CACHE_HOME": true, "XDG_RUNTIME_DIR": true, "GPU_DEVICE_ORDINAL": true,

@@ -106,7 +106,7 @@ var causes = []struct {
 }{
 	{regexp.MustCompile(`^error: (invalid argument|unknown argument): (--?[\w-]+)$`), "it does not know the flag $2: it is of another version, or args is wrong"},
 	{regexp.MustCompile(`unknown model architecture: '([\w.-]+)'`), "it does not know the model's architecture $1; a newer llama-server may"},
-	{regexp.MustCompile(`(?i)out of memory|failed to allocate|unable to allocate|cannot allocate memory|bad_alloc`), "there was not enough memory"},
+	{regexp.MustCompile(`(?i)out of memory|insufficient memory|failed to allocate|unable to allocate|cannot allocate memory|failed to map segment|bad_alloc`), "there was not enough memory"},
 	{regexp.MustCompile(`error while loading shared libraries: ([\w.+-]+)`), "the library $1 is missing"},
 }
 

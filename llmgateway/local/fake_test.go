@@ -57,6 +57,7 @@ func fakeServer() {
 	starts := flags.String("starts", "", "a file that gets a byte for each start")
 	say := flags.String("say", "", "a line to print")
 	load := flags.Duration("load", 0, "how long loading takes")
+	talk := flags.Duration("talk", 0, "how often a line is printed")
 	failing := flags.Int("failing", 0, "how many starts fail while loading")
 	crash := flags.Bool("crash", false, "crash on every request")
 	slots := flags.String("slots", "", "hang: GET /slots does; ok: it answers")
@@ -81,6 +82,13 @@ func fakeServer() {
 		_, _ = file.WriteString("x")
 		data, _ := os.ReadFile(*starts)
 		count = len(data)
+	}
+	if *talk > 0 {
+		go func() {
+			for range time.Tick(*talk) {
+				fmt.Println("loading some more")
+			}
+		}()
 	}
 	listener, err := net.Listen("unix", *host)
 	if err != nil {

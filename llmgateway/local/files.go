@@ -73,9 +73,16 @@ func (f *files) look(c Config) (found, *failure) {
 	}
 	seen.bytes = c.memory(model, projector).Total()
 	if seen.binary, err = FindServer(c.Binary); err != nil {
-		return seen, missing("llama-server was not found", err)
+		return seen, missing(unfound(err), err)
 	}
 	return seen, nil
+}
+
+func unfound(err error) string {
+	if errors.Is(err, os.ErrPermission) {
+		return "llama-server is no program that may be run"
+	}
+	return "llama-server was not found"
 }
 
 // header reads the header of a file, or remembers it if the file is the same as before. mu is held.
@@ -94,6 +101,10 @@ func (f *files) header(path string) (gguf.Info, error) {
 		read.info = file.Info()
 	}
 	read.err = err
+	// Whether a file may be read changes without the file.
+	if _, ok := errors.AsType[*os.PathError](err); ok {
+		return gguf.Info{}, err
+	}
 	if f.headers == nil {
 		f.headers = map[string]header{}
 	}

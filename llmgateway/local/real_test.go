@@ -23,7 +23,9 @@ import (
 func realEngine(t *testing.T, logs io.Writer, config Config) *Engine {
 	t.Helper()
 	noLeaks(t)
-	config.Binary = realServer(t)
+	if config.Binary == "" {
+		config.Binary = realServer(t)
+	}
 	if config.ModelPath == "" {
 		config.ModelPath = starterModel(t)
 	}

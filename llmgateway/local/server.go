@@ -52,10 +52,10 @@ func (e *Engine) start() (*server, *failure) {
 	if s.cache = newPromptCache(e.key, found, e.logger); s.cache != nil {
 		args = append([]string{"--slot-save-path", s.cache.folder.path}, args...)
 	}
-	s.process, err = startProcess(found.binary, args, environment(os.Environ()), s.log)
+	s.process, err = startProcess(found.binary, args, serverEnvironment(os.Environ()), s.log)
 	if err != nil {
 		sockets.release(socket)
-		return nil, newFailure("llama-server could not be started", err)
+		return nil, newFailure("llama-server could not be started; was it built for this machine?", err)
 	}
 	s.transport = &http.Transport{
 		DialContext: openai.DialForBodies(func(ctx context.Context, _, _ string) (net.Conn, error) {
