@@ -36,6 +36,16 @@ type Request struct {
 	// ClientStream is true if the client asked for a stream. Stream may be true without it, for a deadline on the first
 	// token; then whoever set it merges the events.
 	ClientStream bool
+
+	// Edits are members to send otherwise than the client wrote them. Members that the client did not write are not added.
+	Edits []Edit
+}
+
+// Edit is what becomes of a top-level member on the way to a provider.
+type Edit struct {
+	Name string
+	// Value is JSON that takes the value's place. If it is empty, the member is left out.
+	Value string
 }
 
 // Member is the place of one top-level member in a body.

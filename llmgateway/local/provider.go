@@ -31,6 +31,11 @@ func (p *Provider) Generate(ctx context.Context, req *llmgateway.Request) iter.S
 			yield(llmgateway.Event{}, unsuitable("the local model takes images as data: URLs; it fetches none", nil))
 			return
 		}
+		req, err := withToolChoice(req)
+		if err != nil {
+			yield(llmgateway.Event{}, err)
+			return
+		}
 		// A request that waits for its slot holds the engine like one that has it: its configuration may go meanwhile.
 		release, err := p.Engine.hold(ctx)
 		if err != nil {

@@ -12,14 +12,22 @@ import (
 // slices of the client's own bytes.
 //
 // It changes what must change and nothing else: the model, if r asks for another one than the client did; the mode, if
-// r.Stream differs from what the client asked for; and the string member "provider", which was for us. A member that is
-// repeated is changed everywhere, so that it does not matter which one a server believes.
+// r.Stream differs from what the client asked for; what r.Edits names; and the string member "provider", which was for us.
+// A member that is repeated is changed everywhere, so that it does not matter which one a server believes.
 func splice(r *llmgateway.Request) (segments [][]byte, size int) {
 	s := splicer{body: r.Body.Bytes, segments: make([][]byte, 0, 8)}
 	extra := extraMembers(r)
 	last := lastIndex(r.Members, "model")
 	kept := false
 	for i, m := range r.Members {
+		if at := slices.IndexFunc(r.Edits, func(e llmgateway.Edit) bool { return e.Name == m.Name }); at >= 0 {
+			if value := r.Edits[at].Value; value != "" {
+				s.replace(m.Value, m.End, []byte(value))
+			} else {
+				s.remove(r.Members, i, kept)
+				continue
+			}
+		}
 		switch m.Name {
 		case "model":
 			if !isString(r.Raw(m), r.Model) {
@@ -41,14 +49,7 @@ func splice(r *llmgateway.Request) (segments [][]byte, size int) {
 			if s.body[m.Value] == '{' {
 				break
 			}
-			switch {
-			case kept:
-				s.replace(r.Members[i-1].End, m.End, nil)
-			case i+1 < len(r.Members):
-				s.replace(m.Start, r.Members[i+1].Start, nil)
-			default:
-				s.replace(m.Start, m.End, nil)
-			}
+			s.remove(r.Members, i, kept)
 			continue
 		}
 		kept = true
@@ -97,6 +98,18 @@ func (s *splicer) replace(start, end int, text []byte) {
 		s.segments = append(s.segments, text)
 	}
 	s.at = max(s.at, end)
+}
+
+// remove leaves out member i. kept says whether any member in front of it stays, which has the comma.
+func (s *splicer) remove(members []llmgateway.Member, i int, kept bool) {
+	switch m := members[i]; {
+	case kept:
+		s.replace(members[i-1].End, m.End, nil)
+	case i+1 < len(members):
+		s.replace(m.Start, members[i+1].Start, nil)
+	default:
+		s.replace(m.Start, m.End, nil)
+	}
 }
 
 func (s *splicer) finish() (segments [][]byte, size int) {

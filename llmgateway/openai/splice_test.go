@@ -103,6 +103,30 @@ func TestSpliceRemovesTheProviderThatWasForTheGateway(t *testing.T) {
 	}
 }
 
+func TestSpliceEditsMembers(t *testing.T) {
+	tests := []struct{ name, body, want string }{
+		{"behind", `{"model":"m","a":[1],"b":"x"}`, `{"model":"M","a":[2, 3]}`},
+		{"in front", `{"b":"x","a":[1],"model":"m"}`, `{"a":[2, 3],"model":"M"}`},
+		{"nothing left in front", `{"b":"x","b":1,"model":"m"}`, `{"model":"M"}`},
+		{"among others", `{"x":1,"b":"x","y":2,"a":[1],"model":"m"}`, `{"x":1,"y":2,"a":[2, 3],"model":"M"}`},
+		{"spaced", `{ "model" : "m" , "b" : "x" , "a" : [ 1 ] }`, `{ "model" : "M" , "a" : [2, 3] }`},
+		{"repeated", `{"a":1,"model":"m","a":2,"b":1,"b":2}`, `{"a":[2, 3],"model":"M","a":[2, 3]}`},
+		{"with a provider", `{"b":1,"provider":"p","model":"m","b":2,"provider":"p","a":1}`, `{"model":"M","a":[2, 3]}`},
+		{"not there", `{"model":"m"}`, `{"model":"M"}`},
+		{"inside another member", `{"model":"m","x":{"a":1,"b":2}}`, `{"model":"M","x":{"a":1,"b":2}}`},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			r := read(t, test.body)
+			r.Model = "M"
+			r.Edits = []llmgateway.Edit{{Name: "a", Value: "[2, 3]"}, {Name: "b"}}
+			if got := spliced(r); got != test.want {
+				t.Errorf("got  %s\nwant %s", got, test.want)
+			}
+		})
+	}
+}
+
 // TestSpliceAsksForAStreamThatTheClientDidNot covers targets with a deadline for the first token.
 func TestSpliceAsksForAStreamThatTheClientDidNot(t *testing.T) {
 	const both = `"stream":true,"stream_options":{"include_usage":true}`
@@ -176,6 +200,9 @@ func FuzzSplice(f *testing.F) {
 			r.Model = model
 		}
 		r.Stream = r.Stream || stream
+		if stream {
+			r.Edits = []llmgateway.Edit{{Name: "tools"}, {Name: "messages", Value: `[{"a":"b"}]`}}
+		}
 		segments, size := splice(r)
 		got := bytes.Join(segments, nil)
 		if len(got) != size {
@@ -214,8 +241,10 @@ func expectedMembers(members []member, r *llmgateway.Request) []member {
 	var want []member
 	for i, m := range members {
 		switch {
-		case m.name == "provider" && m.raw[0] != '{':
+		case m.name == "provider" && m.raw[0] != '{', m.name == "tools" && r.Edits != nil:
 			continue
+		case m.name == "messages" && r.Edits != nil:
+			m.raw = `[{"a":"b"}]`
 		case m.name == "model":
 			if s, ok := decodeString(m.raw); m.raw == "null" || !ok || s != r.Model {
 				m.raw = string(quote(r.Model))
