@@ -50,7 +50,9 @@ type LlamaCPP struct {
 	// How many requests may wait for their turn. One more goes to the next target. Default: 64.
 	MaxQueue *int `json:"max_queue,omitempty"`
 
-	// The file of a vision projector. With one the model can see images.
+	// The file of a vision projector. With one the model can see images. `auto` is the one that lies beside the model and is
+	// named like it, such as `mmproj-some-model-f16.gguf` beside `some-model-q4_k_m.gguf`, if there is one when the
+	// configuration is loaded.
 	MMProj string `json:"mmproj,omitempty"`
 
 	// Whether the KV cache is in f16 (true) or f32 (false). Default: f16.
@@ -168,8 +170,14 @@ func (l *LlamaCPP) config() (local.Config, error) {
 		NoMmap:     l.UseMmap != nil && !*l.UseMmap,
 		Args:       local.JoinArgs(l.Args),
 	}
+	if config.MMProj == autoProjector {
+		config.MMProj = local.FindProjector(config.ModelPath)
+	}
 	return config, config.Validate()
 }
+
+// autoProjector is the word for the vision projector that is found beside the model.
+const autoProjector = "auto"
 
 // Cleanup implements caddy.CleanerUpper. It lets go of the engine exactly if Provision took hold of it. Requests that
 // are still running keep it.

@@ -11,7 +11,7 @@ import "github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 //		n_gpu_layers  <n>|all          # layers on the GPU; default: as many as fit
 //		n_parallel    <n>              # generations at once; each has n_ctx of its own; default: 1
 //		max_queue     <n>              # requests that wait for their turn; one more goes to the next target; default: 64
-//		mmproj        <file.gguf>      # vision projector; with one the model sees images
+//		mmproj        <file.gguf>|auto # vision projector; with one the model sees images; auto: the one beside the model, if any
 //		f16_kv        [true|false]     # KV cache in f16 or in f32; default: true
 //		cache_type_k  <type>           # KV cache in another type, such as q8_0
 //		cache_type_v  <type>           # needs flash attention if quantised

@@ -29,7 +29,7 @@ func run(t *testing.T) string {
 	cmd.Dir = repository
 	cmd.Env = slices.DeleteFunc(os.Environ(), func(entry string) bool {
 		name, _, _ := strings.Cut(entry, "=")
-		return slices.Contains([]string{"HF_API_KEY", "OPENROUTER_API_KEY", "LOCAL_MODEL_PATH", "LLM_N_CTX"}, name)
+		return slices.Contains([]string{"HF_API_KEY", "OPENROUTER_API_KEY", "LOCAL_MODEL_PATH", "LOCAL_MMPROJ_PATH", "LLM_N_CTX"}, name)
 	})
 	cmd.Env = append(cmd.Env, "LLM_PORT="+port, "CADDY_ADMIN="+g.admin,
 		"XDG_RUNTIME_DIR="+g.dir, "XDG_DATA_HOME="+g.dir, "XDG_CONFIG_HOME="+g.dir)
@@ -112,6 +112,17 @@ func TestGoSDKWorksWithTheRepositorysCaddyfile(t *testing.T) {
 	}
 	if got := whole.Choices[0].Message.Content; got != want {
 		t.Errorf("got stream %q, want %q", got, want)
+	}
+	params.Messages = []openai.ChatCompletionMessageParamUnion{openai.UserMessage([]openai.ChatCompletionContentPartUnionParam{
+		openai.TextContentPart("Hello"),
+		openai.ImageContentPart(openai.ChatCompletionContentPartImageImageURLParam{URL: redDot}),
+	})}
+	answer, err = client.Chat.Completions.New(t.Context(), params)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := answer.Choices[0].Message.Content, "The image is red."; got != want {
+		t.Errorf("got answer %q, want %q", got, want)
 	}
 	if _, err := client.Models.Get(t.Context(), "nobody"); err == nil {
 		t.Error("got a model that does not exist")

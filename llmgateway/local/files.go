@@ -175,7 +175,7 @@ func unusable(path string, err error) string {
 func (e *Engine) ModelInfo() llmgateway.ModelInfo {
 	seen, _ := e.files.check(e.key.Config, e.timing.recheck)
 	c := e.key.Config
-	media := c.MMProj != "" || c.hasFlag("--mmproj", "-mm", "--mmproj-url", "-mmu")
+	media := c.media()
 	info := llmgateway.ModelInfo{
 		Name:    c.Name(),
 		Context: c.context(seen.model),
@@ -189,6 +189,11 @@ func (e *Engine) ModelInfo() llmgateway.ModelInfo {
 		info.Context = 0
 	}
 	return info
+}
+
+// media reports whether requests may contain images or sound.
+func (c Config) media() bool {
+	return c.MMProj != "" || c.hasFlag("--mmproj", "-mm", "--mmproj-url", "-mmu")
 }
 
 // context returns what one request may hold. A model is not asked for more than it was trained for.

@@ -27,7 +27,7 @@ type Provider struct {
 // [llmgateway.Error].
 func (p *Provider) Generate(ctx context.Context, req *llmgateway.Request) iter.Seq2[llmgateway.Event, error] {
 	return func(yield func(llmgateway.Event, error) bool) {
-		if p.Engine.key.MMProj != "" && fetches(req) {
+		if p.Engine.key.media() && fetches(req) {
 			yield(llmgateway.Event{}, unsuitable("the local model takes images as data: URLs; it fetches none", nil))
 			return
 		}
