@@ -26,7 +26,7 @@ func parseHandler(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 //
 //	llm [<matcher>] {
 //		# where answers come from (repeatable)
-//		provider <name> llamacpp <file.gguf> {
+//		provider <name> llamacpp <file.gguf>|<folder>/ {
 //			...
 //		}
 //		provider <name> openai [<base_url>] {

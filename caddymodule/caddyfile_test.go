@@ -84,7 +84,7 @@ var blocks = []block{
 		more:       []string{"args"},
 		wrong: map[string][]string{
 			"n_ctx": notANumber, "n_batch": notANumber, "n_threads": notANumber, "n_parallel": notANumber, "max_queue": notANumber,
-			"f16_kv": {"maybe", "1"}, "use_mlock": {"TRUE"}, "use_mmap": {"off"}, "preload": {"yes"},
+			"f16_kv": {"maybe", "1"}, "use_mlock": {"TRUE"}, "use_mmap": {"off"}, "preload": {"true starter"},
 			"cache_ram": {"much", "-1GiB", "16EiB", "10EiB"}, "keep_alive": notADuration,
 		},
 	},

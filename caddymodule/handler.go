@@ -89,6 +89,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		if !ok {
 			return fmt.Errorf("provider %s: module %T is not a provider", name, guest)
 		}
+		if several, ok := guest.(interface{ catalog() llmgateway.Catalog }); ok && several.catalog() != nil {
+			p = several.catalog()
+		}
 		h.providers[name] = p
 		if status := llmgateway.StatusOf(p); status.State == llmgateway.StateDisabled {
 			h.logger.Warn("provider is disabled", zap.String("provider", name), zap.String("reason", status.Detail))

@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"cmp"
 	"net/http"
 	"strings"
 
@@ -47,9 +48,16 @@ func (h *Health) Provision(ctx caddy.Context) error {
 
 // healthReport is the body of a health check.
 type healthReport struct {
-	Status    string                       `json:"status"`
-	Models    map[string]modelHealth       `json:"models"`
-	Providers map[string]llmgateway.Status `json:"providers"`
+	Status    string                    `json:"status"`
+	Models    map[string]modelHealth    `json:"models"`
+	Providers map[string]providerHealth `json:"providers"`
+}
+
+type providerHealth struct {
+	llmgateway.Status
+
+	// Models says how each model of a folder is, and why files in it are not offered.
+	Models map[string]llmgateway.Status `json:"models,omitempty"`
 }
 
 type modelHealth struct {
@@ -85,20 +93,25 @@ func (h *Health) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.H
 // health asks all providers how they are. Handlers may use the same names; of two states the worse is shown.
 func (a *App) health() healthReport {
 	report := healthReport{
-		Status: "unavailable", Models: make(map[string]modelHealth), Providers: make(map[string]llmgateway.Status),
+		Status: "unavailable", Models: make(map[string]modelHealth), Providers: make(map[string]providerHealth),
 	}
 	for _, handler := range a.handlers {
-		states := make(map[string]llmgateway.Status, len(handler.providers))
 		for name, p := range handler.providers {
-			states[name] = llmgateway.StatusOf(p)
-			if other, ok := report.Providers[name]; !ok || other.State.Live() {
-				report.Providers[name] = states[name]
+			if other, ok := report.Providers[name]; ok && !other.State.Live() {
+				continue
 			}
+			health := providerHealth{Status: llmgateway.StatusOf(p)}
+			if folder, ok := p.(interface {
+				States() map[string]llmgateway.Status
+			}); ok {
+				health.Models = folder.States()
+			}
+			report.Providers[name] = health
 		}
 		for name, model := range handler.Models {
 			var health modelHealth
 			for _, t := range model.Targets {
-				state := states[t.Provider].State
+				state := handler.state(name, t)
 				health.Live = health.Live || state.Live()
 				health.Targets = append(health.Targets, targetHealth{t.Provider, t.Model, state})
 			}
@@ -111,6 +124,18 @@ func (a *App) health() healthReport {
 		}
 	}
 	return report
+}
+
+// state returns how a model's target is. A name that stands for many is as good as the best of a folder's models.
+func (h *Handler) state(model string, t *Target) llmgateway.State {
+	p := h.providers[t.Provider]
+	if asked := cmp.Or(t.Model, model); !strings.HasSuffix(asked, "*") {
+		p = llmgateway.ProviderOf(p, asked)
+	}
+	if p == nil {
+		return llmgateway.StateFailed
+	}
+	return llmgateway.StatusOf(p).State
 }
 
 // parseHealth sets up the handler from Caddyfile tokens:

@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"cmp"
 	"encoding/json"
 	"maps"
 	"net/http"
@@ -12,16 +13,56 @@ import (
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
 )
 
-// listing answers what models there are. It knows it from the configuration and asks nobody.
+// listing answers what models there are. It knows it from the configuration, and from folders of models, and asks nobody.
 type listing struct {
 	h       *Handler
-	names   []string // without those that stand for many
 	created int64
 }
 
-func newListing(h *Handler) *listing {
-	names := slices.DeleteFunc(slices.Sorted(maps.Keys(h.Models)), func(name string) bool { return strings.HasSuffix(name, "*") })
-	return &listing{h: h, names: names, created: time.Now().Unix()}
+func newListing(h *Handler) *listing { return &listing{h: h, created: time.Now().Unix()} }
+
+// offer is a name that clients may ask for.
+type offer struct {
+	name  string
+	model string // as configured; it ends in * if it stands for many
+}
+
+// offers returns all names that are known and answered for now, ordered. A configured name that stands for many is not
+// among them, but what it means in a folder of models is.
+func (l *listing) offers() []offer {
+	found := make(map[offer]bool)
+	add := func(name, model string) {
+		req := &llmgateway.Request{Model: name}
+		// Of what stands for many, a nearer one may take the name.
+		if l.h.table.Resolve(req) == model && l.h.table.Has(req) {
+			found[offer{name, model}] = true
+		}
+	}
+	for model := range l.h.Models {
+		if !strings.HasSuffix(model, "*") {
+			add(model, model)
+			continue
+		}
+		for _, t := range l.h.Models[model].Targets {
+			if folder, ok := l.h.providers[t.Provider].(llmgateway.Catalog); ok && t.Model == "" {
+				for _, name := range folder.Models() {
+					add(name, model)
+				}
+			}
+		}
+	}
+	return slices.SortedFunc(maps.Keys(found), func(a, b offer) int { return strings.Compare(a.name, b.name) })
+}
+
+// owner returns the first provider of an offer that has the model.
+func (l *listing) owner(o offer) string {
+	targets := l.h.Models[o.model].Targets
+	for _, t := range targets {
+		if llmgateway.ProviderOf(l.h.providers[t.Provider], cmp.Or(t.Model, o.name)) != nil {
+			return t.Provider
+		}
+	}
+	return targets[0].Provider
 }
 
 // modelObject is OpenAI's model object (https://platform.openai.com/docs/api-reference/models/object).
@@ -32,29 +73,33 @@ type modelObject struct {
 	OwnedBy string `json:"owned_by"`
 }
 
-func (l *listing) object(id, model string) modelObject {
-	return modelObject{ID: id, Object: "model", Created: l.created, OwnedBy: l.h.Models[model].Targets[0].Provider}
+func (l *listing) object(o offer) modelObject {
+	return modelObject{ID: o.name, Object: "model", Created: l.created, OwnedBy: l.owner(o)}
 }
 
 // models answers GET /v1/models.
 func (l *listing) models() (any, error) {
-	objects := make([]modelObject, 0, len(l.names))
-	for _, name := range l.names {
-		objects = append(objects, l.object(name, name))
+	objects := []modelObject{}
+	for _, o := range l.offers() {
+		objects = append(objects, l.object(o))
 	}
 	return map[string]any{"object": "list", "data": objects}, nil
 }
 
 // model answers GET /v1/models/{id}, for aliases too.
 func (l *listing) model(id string) (any, error) {
-	name := l.h.table.Resolve(&llmgateway.Request{Model: id})
-	if name == "" {
+	req := &llmgateway.Request{Model: id}
+	if !l.h.table.Has(req) {
+		var names []string
+		for _, o := range l.offers() {
+			names = append(names, o.name)
+		}
 		return nil, &llmgateway.Error{
 			Kind: llmgateway.NoModel, Param: "model",
-			Message: "the model " + strconv.Quote(id) + " does not exist here; there are: " + strings.Join(l.names, ", "),
+			Message: "the model " + strconv.Quote(id) + " does not exist here; there are: " + strings.Join(names, ", "),
 		}
 	}
-	return l.object(id, name), nil
+	return l.object(offer{id, l.h.table.Resolve(req)}), nil
 }
 
 // info answers GET /v1/model/info in LiteLLM's shape (https://docs.litellm.ai/docs/proxy/model_management).
@@ -80,11 +125,11 @@ func (l *listing) info() (any, error) {
 		LiteLLMParams params `json:"litellm_params"`
 		ModelInfo     info   `json:"model_info"`
 	}
-	entries := make([]entry, 0, len(l.names))
-	for _, name := range l.names {
-		best := l.h.table.Models[name].Limits(name)
-		entries = append(entries, entry{name, params{name}, info{
-			ID: name, Mode: "chat", LiteLLMProvider: l.h.Models[name].Targets[0].Provider,
+	entries := []entry{}
+	for _, o := range l.offers() {
+		best := l.h.table.Models[o.model].Limits(o.name)
+		entries = append(entries, entry{o.name, params{o.name}, info{
+			ID: o.name, Mode: "chat", LiteLLMProvider: l.owner(o),
 			MaxInputTokens: best.Context, MaxTokens: best.Context,
 			Vision:    best.Knows(llmgateway.CanSee),
 			Audio:     best.Knows(llmgateway.CanHear),

@@ -29,7 +29,8 @@ var budget = sync.OnceValue(func() *local.Budget { return local.NewBudget(0) })
 // LlamaCPP runs a GGUF model with llama.cpp's server, as a process that the gateway supervises. Providers with equal
 // settings share one process, across sites and reloads. Words are llama.cpp's own.
 type LlamaCPP struct {
-	// The model file. Placeholders are resolved.
+	// The model file, or a folder: then every model in it, and in the folders in it, is offered by its name, and comes and
+	// goes with its file. A path that ends in a slash is a folder even before there is one. Placeholders are resolved.
 	Path string `json:"path,omitempty"`
 
 	// The context of one request in tokens, prompt and answer together. Default: what the model was trained for.
@@ -52,7 +53,7 @@ type LlamaCPP struct {
 
 	// The file of a vision projector. With one the model can see images. `auto` is the one that lies beside the model and is
 	// named like it, such as `mmproj-some-model-f16.gguf` beside `some-model-q4_k_m.gguf`, if there is one when the
-	// configuration is loaded.
+	// configuration is loaded. In a folder of models, each gets the one that belongs to it.
 	MMProj string `json:"mmproj,omitempty"`
 
 	// Whether the KV cache is in f16 (true) or f32 (false). Default: f16.
@@ -82,6 +83,9 @@ type LlamaCPP struct {
 	// Whether the model is loaded when Caddy starts. Default: at the first request.
 	Preload bool `json:"preload,omitempty"`
 
+	// The models of a folder that are loaded when Caddy starts, or when they appear. Default: none.
+	PreloadModels []string `json:"preload_models,omitempty"`
+
 	// How long the model stays loaded without requests. Of providers that share a process the longest counts. Default:
 	// for ever.
 	KeepAlive caddy.Duration `json:"keep_alive,omitempty"`
@@ -92,6 +96,7 @@ type LlamaCPP struct {
 	// Further flags for llama-server.
 	Args []string `json:"args,omitempty"`
 
+	folder   *llamaFolder // if there are many models; what follows is for one
 	provider *local.Provider
 	key      local.Key
 	held     bool
@@ -108,31 +113,41 @@ func (LlamaCPP) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// Provision implements caddy.Provisioner. It takes hold of the engine and starts nothing.
+// Provision implements caddy.Provisioner. It takes hold of the engine, or of the folder, and starts nothing.
 func (l *LlamaCPP) Provision(ctx caddy.Context) error {
 	config, err := l.config()
 	if err != nil {
 		return err
 	}
-	l.key = config.Key()
-	engine, err := l.hold()
-	if err != nil {
-		return err
-	}
-	l.held = true
 	maxQueue := defaultMaxQueue
 	if l.MaxQueue != nil {
 		maxQueue = *l.MaxQueue
 	}
+	if local.IsFolder(config.ModelPath) {
+		folder, err := l.folderConfig(config)
+		if err == nil {
+			l.folder, err = newLlamaFolder(folder, maxQueue)
+		}
+		return err
+	}
+	if l.PreloadModels != nil {
+		return errors.New("preload: names are for folders of models; for a single one, write preload alone")
+	}
+	l.key = config.Key()
+	engine, err := holdEngine(l.key)
+	if err != nil {
+		return err
+	}
+	l.held = true
 	l.provider = &local.Provider{Engine: engine, MaxQueue: maxQueue}
 	return nil
 }
 
-// hold takes a reference to the engine, which whoever took it gives back with engines.Delete.
-func (l *LlamaCPP) hold() (*local.Engine, error) {
-	value, _, err := engines.LoadOrNew(l.key, func() (caddy.Destructor, error) {
+// holdEngine takes a reference to an engine, which whoever took it gives back with engines.Delete.
+func holdEngine(key local.Key) (*local.Engine, error) {
+	value, _, err := engines.LoadOrNew(key, func() (caddy.Destructor, error) {
 		// Not the context's logger: the engine outlives the configuration that starts it.
-		engine := local.NewEngine(l.key, budget(), slog.New(currentLog{}))
+		engine := local.NewEngine(key, budget(), slog.New(currentLog{}))
 		settling.add(engine)
 		return engine, nil
 	})
@@ -182,6 +197,9 @@ const autoProjector = "auto"
 // Cleanup implements caddy.CleanerUpper. It lets go of the engine exactly if Provision took hold of it. Requests that
 // are still running keep it.
 func (l *LlamaCPP) Cleanup() error {
+	if l.folder != nil {
+		return l.folder.cleanup()
+	}
 	if !l.held {
 		return nil
 	}
@@ -219,7 +237,7 @@ func (l *LlamaCPP) Generate(ctx context.Context, req *llmgateway.Request) iter.S
 
 // generateLate answers a request whose engine is closed.
 func (l *LlamaCPP) generateLate(ctx context.Context, req *llmgateway.Request, yield func(llmgateway.Event, error) bool) {
-	engine, err := l.hold()
+	engine, err := holdEngine(l.key)
 	if err != nil {
 		yield(llmgateway.Event{}, err)
 		return

@@ -4,7 +4,7 @@ import "github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 // UnmarshalCaddyfile sets up the provider from Caddyfile tokens:
 //
-//	llamacpp <file.gguf> {
+//	llamacpp <file.gguf>|<folder>/ {
 //		n_ctx         <tokens>         # context of one request, prompt and answer; default: what the model was trained for
 //		n_batch       <tokens>         # prompt tokens processed at once; default: llama-server's (2048)
 //		n_threads     <n>              # default: one for each physical core
@@ -21,6 +21,7 @@ import "github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 //		use_mlock     [true|false]     # keep the model from being swapped out; default: false
 //		use_mmap      [true|false]     # map the file instead of reading it; default: true
 //		preload       [true|false]     # load when Caddy starts, not at the first request; default: false
+//		preload       <model...>       # of a folder: load these when Caddy starts, or when they appear; default: none
 //		keep_alive    <duration>       # unload after that long without a request; default: never
 //		llama_server  <path>           # default: $LLAMA_SERVER, then PATH, then the project's own build
 //		args          <flag...>        # further flags for llama-server (repeatable)
@@ -28,7 +29,7 @@ import "github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 func (l *LlamaCPP) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // consume the provider's type
 	if !d.AllArgs(&l.Path) {
-		return d.Errf("provider llamacpp takes a model file: llamacpp <file.gguf>")
+		return d.Errf("provider llamacpp takes a model file or a folder of models: llamacpp <file.gguf>|<folder>/")
 	}
 	seen := make(seenWords)
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
@@ -86,7 +87,7 @@ func (l *LlamaCPP) unmarshalWord(d *caddyfile.Dispenser) error {
 		l.UseMmap = new(bool)
 		return unmarshalBool(d, l.UseMmap)
 	case "preload":
-		return unmarshalBool(d, &l.Preload)
+		return l.unmarshalPreload(d)
 	case "keep_alive":
 		return unmarshalDuration(d, &l.KeepAlive)
 	case "llama_server":
@@ -101,6 +102,20 @@ func (l *LlamaCPP) unmarshalWord(d *caddyfile.Dispenser) error {
 	default:
 		return d.Errf("unrecognized word %s in provider llamacpp; there are: n_ctx, n_batch, n_threads, n_gpu_layers, n_parallel, max_queue, mmproj, f16_kv, cache_type_k, cache_type_v, cache_ram, cache_dir, embeddings, use_mlock, use_mmap, preload, keep_alive, llama_server, args", word)
 	}
+}
+
+// unmarshalPreload parses a truth value for a single model, or names for a folder.
+func (l *LlamaCPP) unmarshalPreload(d *caddyfile.Dispenser) error {
+	switch args := d.RemainingArgs(); {
+	case len(args) == 0, len(args) == 1 && args[0] == "true":
+		l.Preload = true
+	case len(args) == 1 && args[0] == "false":
+	case args[0] == "true", args[0] == "false":
+		return d.Err("preload: write true, false, nothing or the names of a folder's models behind it")
+	default:
+		l.PreloadModels = args
+	}
+	return nil
 }
 
 // Interface guards

@@ -61,7 +61,7 @@ func TestModelThatACatalogDoesNotHaveIsSkipped(t *testing.T) {
 
 	got := ask(t.Context(), &Router{Targets: []*Target{folder}}, chat("gone"))
 	got.check(t, "", "", llmgateway.NoModel)
-	if want := `folder: it has no model "gone" now`; got.err.Message != want {
+	if want := `folder: it has no model "gone" now; it has: off`; got.err.Message != want {
 		t.Errorf("got %q, want %q", got.err.Message, want)
 	}
 }

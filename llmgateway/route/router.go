@@ -169,7 +169,7 @@ func newRun(r *Router, req *llmgateway.Request, table *Table) *run {
 func (u *run) unfit(t *Target) *llmgateway.Error {
 	p := t.provider(u.req.Model)
 	if p == nil {
-		return noModel(t.model(u.req.Model))
+		return t.noModel(t.model(u.req.Model))
 	}
 	if status := llmgateway.StatusOf(p); status.State == llmgateway.StateDisabled {
 		return &llmgateway.Error{Kind: llmgateway.Overloaded, Message: "disabled: " + status.Detail}

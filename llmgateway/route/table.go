@@ -66,6 +66,18 @@ func (t *Table) resolve(req *llmgateway.Request) (*Router, *llmgateway.Request, 
 // values must be bounded.
 func (t *Table) Resolve(req *llmgateway.Request) string { return t.find(req.Model).name }
 
+// Has reports whether some target may answer for what a client's model stands for: it is configured and, where it leads to
+// catalogs only, one of them has it now.
+func (t *Table) Has(req *llmgateway.Request) bool {
+	router, resolved, err := t.resolve(req)
+	if err != nil {
+		return false
+	}
+	return slices.ContainsFunc(router.Targets, func(t *Target) bool {
+		return (resolved.Provider == "" || t.Name == resolved.Provider) && t.provider(resolved.Model) != nil
+	})
+}
+
 // match is what a client's model turned out to be.
 type match struct {
 	router *Router

@@ -1,8 +1,11 @@
 package route
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"iter"
+	"strings"
 	"time"
 
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
@@ -50,16 +53,27 @@ func (t *Target) provider(asked string) llmgateway.Provider {
 	return llmgateway.ProviderOf(t.Provider, t.model(asked))
 }
 
-// noModel is the error for a model that the provider does not have now.
-func noModel(model string) *llmgateway.Error {
-	return &llmgateway.Error{Kind: llmgateway.NoModel, Message: "it has no model " + shown(model) + " now", Param: "model"}
+// noModel is the error for a model that the target's catalog does not have now. It tells what there is instead.
+func (t *Target) noModel(model string) *llmgateway.Error {
+	message := "it has no model " + shown(model) + " now"
+	if c, ok := t.Provider.(llmgateway.Catalog); ok {
+		names := c.Models()
+		if more := len(names) - maxNames; more > 0 {
+			names = append(names[:maxNames:maxNames], fmt.Sprintf("and %d more", more))
+		}
+		message += "; it has: " + cmp.Or(strings.Join(names, ", "), "none")
+	}
+	return &llmgateway.Error{Kind: llmgateway.NoModel, Message: message, Param: "model"}
 }
+
+// maxNames is how many names of models an error tells.
+const maxNames = 20
 
 // generate makes one attempt under the target's deadlines. req has the target's own name of the model.
 func (t *Target) generate(ctx context.Context, req *llmgateway.Request) iter.Seq2[llmgateway.Event, error] {
 	p := llmgateway.ProviderOf(t.Provider, req.Model)
 	if p == nil { // it went since the target was chosen
-		return func(yield func(llmgateway.Event, error) bool) { yield(llmgateway.Event{}, noModel(req.Model)) }
+		return func(yield func(llmgateway.Event, error) bool) { yield(llmgateway.Event{}, t.noModel(req.Model)) }
 	}
 	if t.FirstTokenTimeout == 0 && t.StreamIdleTimeout == 0 && t.Timeout == 0 {
 		return p.Generate(ctx, req)
