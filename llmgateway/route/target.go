@@ -37,15 +37,19 @@ type Target struct {
 	Timeout time.Duration
 }
 
-// model returns the name to ask for when the client asked for asked.
+// model returns the name to ask for when the client asked for asked. A catalog may know the model by another spelling.
 func (t *Target) model(asked string) string {
-	if t.Model != "" {
-		return t.Model
+	name := cmp.Or(t.Model, asked)
+	p := t.Provider
+	if c, ok := p.(llmgateway.Catalog); ok {
+		p = c.Lookup(name)
+	} else if t.Model != "" {
+		return name
 	}
-	if m, ok := t.Provider.(llmgateway.Modeler); ok {
+	if m, ok := p.(llmgateway.Modeler); ok {
 		return m.ModelInfo().Name
 	}
-	return asked
+	return name
 }
 
 // provider returns who answers when the client asked for asked, or nil if the provider has no such model now.
