@@ -1,0 +1,27 @@
+//go:build linux || darwin
+
+package hub
+
+import (
+	"errors"
+	"os"
+	"syscall"
+)
+
+// tryLock locks a file for as long as it is open, unless another process has it.
+func tryLock(f *os.File) (bool, error) {
+	err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// freeBytes returns how much may be written into a folder.
+func freeBytes(dir string) (uint64, bool) {
+	var stat syscall.Statfs_t
+	if err := syscall.Statfs(dir, &stat); err != nil || stat.Bsize <= 0 {
+		return 0, false
+	}
+	return stat.Bavail * uint64(stat.Bsize), true
+}
