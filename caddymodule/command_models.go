@@ -17,6 +17,7 @@ import (
 
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/gguf"
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/inspect"
+	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/local"
 )
 
 func modelsCommand() *cobra.Command {
@@ -151,14 +152,22 @@ func providedModels(data []byte) ([]*inspect.Model, error) {
 	if err != nil {
 		return nil, err
 	}
+	load := gguf.Load{
+		Context: c.NCtx, Slots: c.NParallel, TypeK: c.CacheTypeK, TypeV: c.CacheTypeV, PromptCacheBytes: uint64(c.CacheRAM) << 20,
+	}
+	if local.IsFolder(c.ModelPath) {
+		models, err := inspect.Find(c.ModelPath)
+		for _, m := range models {
+			m.Estimate(load)
+		}
+		return models, err
+	}
 	m, _ := inspect.Open(c.ModelPath)
 	if c.MMProj != "" {
 		p, _ := inspect.Open(c.MMProj)
 		m.See(p)
 	}
-	m.Estimate(gguf.Load{
-		Context: c.NCtx, Slots: c.NParallel, TypeK: c.CacheTypeK, TypeV: c.CacheTypeV, PromptCacheBytes: uint64(c.CacheRAM) << 20,
-	})
+	m.Estimate(load)
 	return []*inspect.Model{m}, nil
 }
 

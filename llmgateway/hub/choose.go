@@ -15,6 +15,9 @@ const DefaultQuant = "Q4_K_M"
 // Choose returns the files of the one model that is wanted: a file by path or name, or a quantization; all of its files
 // if the model is split. If nothing is wanted, it is the repository's only model, or the one in [DefaultQuant].
 func Choose(files []File, want string) ([]File, error) {
+	if i := slices.IndexFunc(files, func(f File) bool { return f.Path == want && isProjector(f.Path) }); i >= 0 {
+		return files[i : i+1 : i+1], nil // by its own name only
+	}
 	models := byModel(files)
 	if len(models) == 0 {
 		return nil, fmt.Errorf("the repository has no GGUF file; look for one whose name ends in -GGUF")

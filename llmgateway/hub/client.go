@@ -35,7 +35,8 @@ type Client struct {
 	Transport http.RoundTripper
 	// Connections is how many parts of a file are fetched at once; 4 if 0.
 	Connections int
-	// Say is told what a user may want to know, such as that a part is tried again. It may be nil.
+	// Say is told what a user may want to know, such as that a part is tried again. It may be nil, and is
+	// called from several goroutines at once.
 	Say func(message string)
 	// Progress is told how far a file is, several times a second, from one goroutine at a time. It may be nil.
 	Progress func(Progress)

@@ -48,7 +48,7 @@ func model(more ...any) map[string]any {
 	return set
 }
 
-var projector = map[string]any{"general.architecture": "clip", "general.type": "mmproj"}
+var projector = map[string]any{"general.architecture": "clip", "general.type": "mmproj", "clip.vision.projection_dim": uint32(64)}
 
 func TestInspectShowsTheStarterModel(t *testing.T) {
 	m, err := Open(starter)
@@ -205,13 +205,13 @@ func TestProjectorsGoWithTheirModels(t *testing.T) {
 	}
 	var got []string
 	for _, m := range models {
-		got = append(got, fmt.Sprintf("%s %s %t %s", m.Name, m.Kind, m.Vision, filepath.Base(m.Projector)))
+		got = append(got, fmt.Sprintf("%s %s %t %s %t", m.Name, m.Kind, m.Vision, filepath.Base(m.Projector), m.Problem == ""))
 	}
 	want := []string{
-		"Qwen2.5-VL-3B-Instruct-Q4_K_M model true mmproj-Qwen2.5-VL-3B-Instruct-f16.gguf",
-		"gemma-3-4b-it-Q4_K_M model true gemma-3-4b-it.mmproj-Q8_0.gguf",
-		"text-only model false .",
-		"mmproj-F16 projector false .",
+		"Qwen2.5-VL-3B-Instruct-Q4_K_M model true mmproj-Qwen2.5-VL-3B-Instruct-f16.gguf true",
+		"gemma-3-4b-it-Q4_K_M model true gemma-3-4b-it.mmproj-Q8_0.gguf true",
+		"text-only model false . true",
+		"mmproj-F16 projector false . false",
 	}
 	if strings.Join(got, "\n") != strings.Join(want, "\n") {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
@@ -220,8 +220,11 @@ func TestProjectorsGoWithTheirModels(t *testing.T) {
 	alone := t.TempDir()
 	write(t, alone, "model.gguf", model())
 	write(t, alone, "mmproj-F16.gguf", projector)
+	if err := os.WriteFile(filepath.Join(alone, "half.gguf"), []byte("GGUF"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	models, err = Find(alone)
-	if err != nil || len(models) != 1 || !models[0].Vision {
+	if err != nil || len(models) != 2 || !models[0].Vision || !strings.Contains(models[1].Problem, "incomplete") {
 		t.Errorf("got %v, %v; the only projector belongs to the only model", models, err)
 	}
 }

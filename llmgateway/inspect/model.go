@@ -11,11 +11,11 @@ import (
 	"math/bits"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/gguf"
+	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/local"
 )
 
 // Model is what the header of a model's file says. Texts in it come from the file as they are: print them with Write,
@@ -93,7 +93,7 @@ type Memory struct {
 // Open reads the header of a file, and of the model's other files if it is split. It always returns a Model; one that
 // cannot be used has a Problem, and the error is what it comes from.
 func Open(path string) (*Model, error) {
-	m := &Model{Path: path, Name: Name(path)}
+	m := &Model{Path: path, Name: local.Config{ModelPath: path}.Name()}
 	file, err := open(path)
 	if err != nil {
 		m.Problem = problem(err)
@@ -210,7 +210,7 @@ func (m *Model) addParts(file *gguf.File) error {
 	if m.info.SplitNo > 0 {
 		return fmt.Errorf("%w: %d of %d; name the first", ErrLaterPart, m.info.SplitNo+1, m.info.SplitCount)
 	}
-	for _, path := range otherParts(m.Path, m.info.SplitCount) {
+	for _, path := range local.Parts(m.Path)[1:] {
 		part, err := open(path)
 		if err != nil {
 			return fmt.Errorf("%s: %w", filepath.Base(path), err)
@@ -222,30 +222,6 @@ func (m *Model) addParts(file *gguf.File) error {
 		m.info.WeightBytes = plus(m.info.WeightBytes, part.TensorBytes())
 	}
 	return nil
-}
-
-// otherParts returns the paths of the second and later files of a split model.
-func otherParts(path string, count uint64) []string {
-	base, isGGUF := strings.CutSuffix(path, ".gguf")
-	place := partName.FindStringIndex(base)
-	if !isGGUF || place == nil {
-		return nil
-	}
-	var paths []string
-	for n := uint64(2); n <= min(count, maxParts); n++ {
-		paths = append(paths, fmt.Sprintf("%s-%05d-of-%05d.gguf", base[:place[0]], n, count))
-	}
-	return paths
-}
-
-const maxParts = 1000
-
-// partName matches how the name of a split model's file ends, before .gguf.
-var partName = regexp.MustCompile(`-(\d{5})-of-\d{5}$`)
-
-// Name returns what the gateway calls the model in a file.
-func Name(path string) string {
-	return partName.ReplaceAllString(strings.TrimSuffix(filepath.Base(path), ".gguf"), "")
 }
 
 // See sets the projector with which the model is loaded.
