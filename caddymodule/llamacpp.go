@@ -51,6 +51,10 @@ type LlamaCPP struct {
 	// How many requests may wait for their turn. One more goes to the next target. Default: 64.
 	MaxQueue *int `json:"max_queue,omitempty"`
 
+	// How long a request may have to wait for its first token: for the model to load, for its turn, and for its prompt. One
+	// that is expected to wait longer, by what was measured so far, goes to the next target at once. Default: no bound.
+	MaxWait caddy.Duration `json:"max_wait,omitempty"`
+
 	// The file of a vision projector. With one the model can see images. `auto` is the one that lies beside the model and is
 	// named like it, such as `mmproj-some-model-f16.gguf` beside `some-model-q4_k_m.gguf`, if there is one when the
 	// configuration is loaded. In a folder of models, each gets the one that belongs to it.
@@ -126,7 +130,7 @@ func (l *LlamaCPP) Provision(ctx caddy.Context) error {
 	if local.IsFolder(config.ModelPath) {
 		folder, err := l.folderConfig(config)
 		if err == nil {
-			l.folder, err = newLlamaFolder(folder, maxQueue)
+			l.folder, err = newLlamaFolder(folder, maxQueue, time.Duration(l.MaxWait))
 		}
 		return err
 	}
@@ -139,7 +143,7 @@ func (l *LlamaCPP) Provision(ctx caddy.Context) error {
 		return err
 	}
 	l.held = true
-	l.provider = &local.Provider{Engine: engine, MaxQueue: maxQueue}
+	l.provider = &local.Provider{Engine: engine, MaxQueue: maxQueue, MaxWait: time.Duration(l.MaxWait)}
 	return nil
 }
 
@@ -243,7 +247,8 @@ func (l *LlamaCPP) generateLate(ctx context.Context, req *llmgateway.Request, yi
 		return
 	}
 	defer func() { _, _ = engines.Delete(l.key) }()
-	late := local.Provider{Engine: engine, MaxQueue: l.provider.MaxQueue}
+	late := *l.provider
+	late.Engine = engine
 	late.Generate(ctx, req)(yield)
 }
 

@@ -11,6 +11,7 @@ import "github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 //		n_gpu_layers  <n>|all          # layers on the GPU; default: as many as fit
 //		n_parallel    <n>              # generations at once; each has n_ctx of its own; default: 1
 //		max_queue     <n>              # requests that wait for their turn; one more goes to the next target; default: 64
+//		max_wait      <duration>       # to the first token; a request that would wait longer goes to the next target; default: no bound
 //		mmproj        <file.gguf>|auto # vision projector; with one the model sees images; auto: the one beside the model, if any
 //		f16_kv        [true|false]     # KV cache in f16 or in f32; default: true
 //		cache_type_k  <type>           # KV cache in another type, such as q8_0
@@ -59,6 +60,8 @@ func (l *LlamaCPP) unmarshalWord(d *caddyfile.Dispenser) error {
 	case "max_queue":
 		l.MaxQueue = new(int)
 		return unmarshalInt(d, l.MaxQueue)
+	case "max_wait":
+		return unmarshalDuration(d, &l.MaxWait)
 	case "mmproj":
 		return unmarshalString(d, &l.MMProj)
 	case "f16_kv":
@@ -100,7 +103,7 @@ func (l *LlamaCPP) unmarshalWord(d *caddyfile.Dispenser) error {
 		l.Args = append(l.Args, args...)
 		return nil
 	default:
-		return d.Errf("unrecognized word %s in provider llamacpp; there are: n_ctx, n_batch, n_threads, n_gpu_layers, n_parallel, max_queue, mmproj, f16_kv, cache_type_k, cache_type_v, cache_ram, cache_dir, embeddings, use_mlock, use_mmap, preload, keep_alive, llama_server, args", word)
+		return d.Errf("unrecognized word %s in provider llamacpp; there are: n_ctx, n_batch, n_threads, n_gpu_layers, n_parallel, max_queue, max_wait, mmproj, f16_kv, cache_type_k, cache_type_v, cache_ram, cache_dir, embeddings, use_mlock, use_mmap, preload, keep_alive, llama_server, args", word)
 	}
 }
 

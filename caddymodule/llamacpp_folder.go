@@ -24,7 +24,7 @@ type llamaFolder struct {
 }
 
 // newLlamaFolder takes hold of a folder and looks at what is in it, unless somebody holds it already.
-func newLlamaFolder(config local.FolderConfig, maxQueue int) (*llamaFolder, error) {
+func newLlamaFolder(config local.FolderConfig, maxQueue int, maxWait time.Duration) (*llamaFolder, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
 	}
@@ -36,7 +36,7 @@ func newLlamaFolder(config local.FolderConfig, maxQueue int) (*llamaFolder, erro
 		return nil, err
 	}
 	f.held = true
-	f.FolderProvider = local.FolderProvider{Folder: value.(*local.Folder), MaxQueue: maxQueue}
+	f.FolderProvider = local.FolderProvider{Folder: value.(*local.Folder), MaxQueue: maxQueue, MaxWait: maxWait}
 	f.Folder.Open()
 	return f, nil
 }

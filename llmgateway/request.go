@@ -39,6 +39,8 @@ type Request struct {
 
 	// Edits are members to send otherwise than the client wrote them. Members that the client did not write are not added.
 	Edits []Edit
+	// Additions are members to send if the client wrote none of their name.
+	Additions []Edit
 }
 
 // Edit is what becomes of a top-level member on the way to a provider.

@@ -97,6 +97,14 @@ func (s *server) restore(ctx context.Context) {
 	c.logger.Info("prompts restored", "slots", len(c.restored), "tokens", tokens, "duration", time.Since(began))
 }
 
+// restored returns what the slots held when the server began to serve.
+func (s *server) restored() []cachedSlot {
+	if s.cache == nil {
+		return nil
+	}
+	return s.cache.restored
+}
+
 // save keeps what the slots have computed. It returns when that is done, or when ctx ends. There is no request any more.
 func (s *server) save(ctx context.Context) {
 	c := s.cache
@@ -174,7 +182,7 @@ func (s *server) saveSlot(ctx context.Context, slot usedSlot) (cachedSlot, error
 		_ = os.Remove(filepath.Join(folder.path, name))
 		return cachedSlot{}, err
 	}
-	return cachedSlot{ID: slot.ID, File: name, Tokens: answer.Saved, Bytes: size, CRC: sum}, nil
+	return cachedSlot{ID: slot.ID, File: name, Tokens: answer.Saved, Bytes: size, CRC: sum, Prompt: s.held(slot.ID)}, nil
 }
 
 // spareSpace is what saving leaves to others.

@@ -44,6 +44,8 @@ type cachedSlot struct {
 	Tokens int    `json:"tokens"`
 	Bytes  int64  `json:"bytes"`
 	CRC    uint32 `json:"crc"`
+	// Prompt tells whose prompt it is.
+	Prompt chain `json:"prompt"`
 }
 
 const (

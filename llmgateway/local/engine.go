@@ -43,6 +43,7 @@ type Engine struct {
 	// lastFailure outlives the recovery from it.
 	lastFailure *failure
 	retryAt     time.Time // no new try before it
+	loads       loadTime
 }
 
 // timing is when an engine does things. Tests have less time.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"time"
 
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
 )
@@ -17,6 +18,8 @@ type FolderProvider struct {
 	Folder *Folder
 	// MaxQueue is how many requests may wait for a slot of one model.
 	MaxQueue int
+	// MaxWait is how long a request may have to wait for its first token, as in [Provider].
+	MaxWait time.Duration
 }
 
 // Generate implements llmgateway.Provider: the request's model answers.
@@ -40,7 +43,7 @@ func (p *FolderProvider) Models() []string { return slices.Clone(p.Folder.presen
 func (p *FolderProvider) Lookup(name string) llmgateway.Provider {
 	now := p.Folder.present.Load()
 	if m := now.find(name); m != nil {
-		return &folderModel{Provider{m.engine, p.MaxQueue}, p.Folder, m}
+		return &folderModel{Provider{Engine: m.engine, MaxQueue: p.MaxQueue, MaxWait: p.MaxWait}, p.Folder, m}
 	}
 	if reason, ok := now.broken[name]; ok {
 		return brokenModel(reason)
@@ -121,7 +124,8 @@ func (m *folderModel) generateLate(ctx context.Context, req *llmgateway.Request,
 		return
 	}
 	defer release()
-	late := Provider{Engine: engine, MaxQueue: m.MaxQueue}
+	late := m.Provider
+	late.Engine = engine
 	late.Generate(ctx, req)(yield)
 }
 

@@ -3,7 +3,6 @@ package local
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"iter"
 	"net/http"
@@ -21,6 +20,9 @@ type Provider struct {
 	Engine *Engine
 	// MaxQueue is how many requests may wait for a slot. One more is refused at once, so that it can go elsewhere.
 	MaxQueue int
+	// MaxWait is how long a request may have to wait for its first token. One that is expected to wait longer, by what was
+	// measured so far, is refused at once, so that it can go elsewhere. 0 is no bound.
+	MaxWait time.Duration
 }
 
 // Generate implements llmgateway.Provider. If the engine is closed already, the only error is [ErrClosed], in an
@@ -43,52 +45,70 @@ func (p *Provider) Generate(ctx context.Context, req *llmgateway.Request) iter.S
 			return
 		}
 		defer release()
-		full, err := p.Engine.queue.enter(ctx, p.MaxQueue)
-		if full {
-			err = &llmgateway.Error{Kind: llmgateway.Overloaded, Message: "the local model's queue is full"}
-		} else if err != nil {
-			err = fmt.Errorf("waiting for a slot of the local model: %w", err)
+		j, err := newJob(req, p.Engine.key.slots(), p.MaxWait > 0)
+		if err == nil {
+			err = p.enter(ctx, j)
 		}
 		if err != nil {
 			yield(llmgateway.Event{}, err)
 			return
 		}
-		defer p.Engine.queue.leave()
+		whole := false
+		defer func() { p.Engine.queue.leave(j, whole) }()
 		// llama-server has one model, whatever the request says.
 		attempt := *req
 		attempt.Model = p.Engine.key.Name()
-		for first := true; p.try(ctx, &attempt, first, yield); first = false {
+		for first, again := true, true; again; first = false {
+			again, whole = p.try(ctx, &attempt, j, first, yield)
 		}
 	}
 }
 
-// try sends the request once. It returns true, and has yielded nothing, if the server's end had nothing to do with the
-// request, so that it can be sent to the next server.
-func (p *Provider) try(ctx context.Context, req *llmgateway.Request, first bool, yield func(llmgateway.Event, error) bool) (again bool) {
+// enter waits until j has its slots.
+func (p *Provider) enter(ctx context.Context, j *job) error {
+	l := limits{maxQueue: p.MaxQueue, maxWait: p.MaxWait}
+	if p.MaxWait > 0 {
+		l.loading = p.Engine.loadingLeft()
+	}
+	err := p.Engine.queue.enter(ctx, j, l)
+	if err != nil && l.loading > 0 {
+		// The model would never be loaded if all who find it too slow to load went elsewhere.
+		p.Engine.wake()
+	}
+	return err
+}
+
+// try sends the request once. It returns again, and has yielded nothing, if the server's end had nothing to do with the
+// request, so that it can be sent to the next server. whole is true if there was an answer and all of it was yielded.
+func (p *Provider) try(ctx context.Context, req *llmgateway.Request, j *job, first bool, yield func(llmgateway.Event, error) bool) (again, whole bool) {
 	lease, err := p.Engine.lease(ctx)
 	if err != nil {
 		yield(llmgateway.Event{}, err)
-		return false
+		return false, false
 	}
 	defer lease.Release()
+	p.Engine.queue.send(j, lease.server)
+	steered := *req
+	steered.Additions = append(slices.Clip(req.Additions), j.extra(p.Engine.key.slots())...)
 	began := time.Now()
 	answered := false
-	for event, err := range lease.server.client.Generate(ctx, req) {
+	for event, err := range lease.server.client.Generate(ctx, &steered) {
 		if err != nil && ctx.Err() == nil {
 			took := time.Since(began)
 			stopped := lease.server.stopped(ctx, err)
 			if stopped && !answered && (isAny(err, unreached) || first && took < p.Engine.timing.innocent) {
-				return true
+				return true, false
 			}
 			err = explain(err, stopped)
 		}
+		p.Engine.queue.event(j, event)
 		if !yield(event, err) || err != nil {
-			return false
+			return false, false
 		}
 		answered = true
 	}
 	lease.server.answered.Store(true)
-	return false
+	return false, true
 }
 
 // explain says what an error of the client means here.

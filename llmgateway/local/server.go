@@ -27,7 +27,8 @@ type server struct {
 	slots  string // the page that its main loop answers, or empty
 	early  bool   // it listens before it loads
 
-	cache *promptCache // or nil
+	cache *promptCache         // or nil
+	held  func(slot int) chain // the prompt that a slot holds
 
 	modelPath string
 	model     fileID // of the file that it loaded
@@ -49,6 +50,7 @@ func (e *Engine) start() (*server, *failure) {
 		modelPath: e.key.ModelPath, model: identify(parts(e.key.ModelPath)...),
 	}
 	args := e.key.args(socket, e.key.context(found.model))
+	s.held = func(slot int) chain { return e.queue.held(s, slot) }
 	if s.cache = newPromptCache(e.key, found, e.logger); s.cache != nil {
 		args = append([]string{"--slot-save-path", s.cache.folder.path}, args...)
 	}

@@ -52,6 +52,7 @@ func (e *Engine) again(wasReady bool, lived time.Duration, failure *failure) (de
 	proven := wasReady && (lived >= e.timing.stable || e.current.answered.Load())
 	manner, kept := eager, false
 	e.failure = failure
+	e.loads.began = time.Time{}
 	switch {
 	case e.closed:
 		close(e.done)
@@ -177,6 +178,7 @@ func (e *Engine) adopt(s *server) bool {
 		return false
 	}
 	e.current = s
+	e.loads.begin(time.Now())
 	return true
 }
 
@@ -188,6 +190,7 @@ func (e *Engine) serve(service time.Duration) {
 	if e.turn.ended {
 		return
 	}
+	e.loads.done(time.Now())
 	e.ready, e.failure, e.current.loaded = true, nil, time.Now()
 	e.answer(nil)
 	e.turn.claim.serving(service)

@@ -12,8 +12,8 @@ import (
 // slices of the client's own bytes.
 //
 // It changes what must change and nothing else: the model, if r asks for another one than the client did; the mode, if
-// r.Stream differs from what the client asked for; what r.Edits names; and the string member "provider", which was for us.
-// A member that is repeated is changed everywhere, so that it does not matter which one a server believes.
+// r.Stream differs from what the client asked for; what r.Edits and r.Additions name; and the string member "provider",
+// which was for us. A member that is repeated is changed everywhere, so that it does not matter which one a server believes.
 func splice(r *llmgateway.Request) (segments [][]byte, size int) {
 	s := splicer{body: r.Body.Bytes, segments: make([][]byte, 0, 8)}
 	extra := extraMembers(r)
@@ -61,15 +61,17 @@ const includeUsage = `{"include_usage":true}`
 
 // extraMembers returns what is put behind the model: members that must be there and are not.
 func extraMembers(r *llmgateway.Request) string {
-	if r.Stream == r.ClientStream {
-		return ""
-	}
 	extra := ""
-	if lastIndex(r.Members, "stream") < 0 {
+	if r.Stream != r.ClientStream && lastIndex(r.Members, "stream") < 0 {
 		extra += `,"stream":` + string(strconvBool(r.Stream))
 	}
-	if r.Stream && lastIndex(r.Members, "stream_options") < 0 {
+	if r.Stream && !r.ClientStream && lastIndex(r.Members, "stream_options") < 0 {
 		extra += `,"stream_options":` + includeUsage
+	}
+	for _, e := range r.Additions {
+		if lastIndex(r.Members, e.Name) < 0 {
+			extra += "," + string(quote(e.Name)) + ":" + e.Value
+		}
 	}
 	return extra
 }

@@ -154,6 +154,29 @@ func TestSpliceAsksForAStreamThatTheClientDidNot(t *testing.T) {
 	}
 }
 
+func TestSpliceAddsMembersUnlessTheClientHasThem(t *testing.T) {
+	tests := []struct {
+		name, body string
+		stream     bool
+		want       string
+	}{
+		{"missing", `{"model":"m","x":1}`, false, `{"model":"m","id_slot":3,"a\"b":[],"x":1}`},
+		{"with a stream", `{"model":"m"}`, true, `{"model":"m","stream":true,"stream_options":{"include_usage":true},"id_slot":3,"a\"b":[]}`},
+		{"the client's own", `{"id_slot":1,"model":"m","a\"b":0}`, false, `{"id_slot":1,"model":"m","a\"b":0}`},
+		{"the client's own, in disguise", `{"model":"m","id\u005fslot":null}`, false, `{"model":"m","a\"b":[],"id\u005fslot":null}`},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			r := read(t, test.body)
+			r.Stream = test.stream
+			r.Additions = []llmgateway.Edit{{Name: "id_slot", Value: "3"}, {Name: `a"b`, Value: "[]"}}
+			if got := spliced(r); got != test.want {
+				t.Errorf("got  %s\nwant %s", got, test.want)
+			}
+		})
+	}
+}
+
 func TestSpliceLeavesAStreamingClientsOptionsAlone(t *testing.T) {
 	for _, body := range []string{
 		`{"model":"m","stream":true}`,

@@ -1,0 +1,97 @@
+package local
+
+import "math"
+
+// forgetting is what older measurements are worth when a new one comes.
+const forgetting = 0.92
+
+// line is the best fit of y = base + slope*x for what was measured, neither of them negative. Deviations count by what
+// they are in relation to y, so that small values are fitted as well as large ones, and a value that is far too large,
+// since the machine was busy with something else, does little harm.
+type line struct{ w, x, y, xx, xy float64 }
+
+func (l *line) add(x, y float64) {
+	if !(y > 0) || !(x >= 0) || math.IsInf(x+y, 0) {
+		return
+	}
+	w := 1 / (y * y)
+	l.w = l.w*forgetting + w
+	l.x = l.x*forgetting + w*x
+	l.y = l.y*forgetting + w*y
+	l.xx = l.xx*forgetting + w*x*x
+	l.xy = l.xy*forgetting + w*x*y
+}
+
+func (l *line) known() bool { return l.w > 0 }
+
+func (l *line) fit() (base, slope float64) {
+	switch spread := l.w*l.xx - l.x*l.x; {
+	case l.w == 0:
+		return 0, 0
+	case l.x == 0:
+		return l.y / l.w, 0
+	case spread > 0.01*l.w*l.xx: // otherwise all x are much the same
+		slope = (l.w*l.xy - l.x*l.y) / spread
+		if base = (l.y - slope*l.x) / l.w; base >= 0 && slope >= 0 {
+			return base, slope
+		}
+	}
+	return 0, l.xy / l.xx
+}
+
+func (l *line) at(x float64) float64 {
+	base, slope := l.fit()
+	return base + slope*x
+}
+
+// mean is an average in which older values count less.
+type mean struct{ w, sum float64 }
+
+func (m *mean) add(x float64) {
+	if math.IsNaN(x) || math.IsInf(x, 0) {
+		return
+	}
+	m.w = m.w*forgetting + 1
+	m.sum = m.sum*forgetting + x
+}
+
+func (m *mean) known() bool { return m.w > 0 }
+
+// get returns the average, or 0 before there is one.
+func (m *mean) get() float64 {
+	if m.w == 0 {
+		return 0
+	}
+	return m.sum / m.w
+}
+
+// lengths tells how long answers become. Some end by themselves and others are cut, by their client or by a limit; of
+// those it is only known that they would have been longer. What remains to come of an answer is taken not to depend on
+// what has come.
+type lengths struct{ tokens, ended, all float64 }
+
+func (l *lengths) add(tokens float64, ended bool) {
+	l.tokens = l.tokens*forgetting + tokens
+	l.ended *= forgetting
+	l.all = l.all*forgetting + 1
+	if ended {
+		l.ended++
+	}
+}
+
+// rest returns how many tokens are still to come of an answer that may have at most that many more; 0 is no bound.
+func (l *lengths) rest(most float64) (tokens float64, known bool) {
+	switch {
+	case l.ended < 0.01 && most > 0:
+		return most, true
+	case l.all == 0:
+		return 0, false
+	case l.ended < 0.01:
+		return l.tokens / l.all, true
+	}
+	usual := l.tokens / l.ended
+	if most == 0 {
+		return usual, true
+	}
+	return usual * (1 - math.Exp(-most/usual)), true
+}
