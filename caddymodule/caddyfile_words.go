@@ -69,6 +69,20 @@ func unmarshalInt(d *caddyfile.Dispenser, to *int) error {
 	return nil
 }
 
+func unmarshalFloat(d *caddyfile.Dispenser, to *float64) error {
+	word := d.Val()
+	var arg string
+	if !d.AllArgs(&arg) {
+		return d.ArgErr()
+	}
+	value, err := strconv.ParseFloat(arg, 64)
+	if err != nil || !(value >= 0) || math.IsInf(value, 0) {
+		return d.Errf("%s: %q is not a number from 0 up", word, arg)
+	}
+	*to = value
+	return nil
+}
+
 // unmarshalCapabilities parses `<what...>`, or none.
 func unmarshalCapabilities(d *caddyfile.Dispenser, to *[]string) error {
 	words := d.RemainingArgs()

@@ -97,6 +97,8 @@ type LlamaCPP struct {
 	// The path of llama-server. Default: the environment's LLAMA_SERVER, then PATH, then the project's own build.
 	LlamaServer string `json:"llama_server,omitempty"`
 
+	LlamaTuning
+
 	// Further flags for llama-server.
 	Args []string `json:"args,omitempty"`
 
@@ -187,6 +189,8 @@ func (l *LlamaCPP) config() (local.Config, error) {
 		Embeddings: l.Embeddings,
 		UseMlock:   l.UseMlock,
 		NoMmap:     l.UseMmap != nil && !*l.UseMmap,
+		FlashAttn:  l.FlashAttn,
+		Tuning:     l.tuning(repl),
 		Args:       local.JoinArgs(l.Args),
 	}
 	if config.MMProj == autoProjector {

@@ -24,6 +24,24 @@ import "github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 //		preload       [true|false]     # load when Caddy starts, not at the first request; default: false
 //		preload       <model...>       # of a folder: load these when Caddy starts, or when they appear; default: none
 //		keep_alive    <duration>       # unload after that long without a request; default: never
+//		n_ubatch           <tokens>          # prompt tokens computed in one step; default: llama-server's (512)
+//		n_threads_batch    <n>               # threads that read prompts; default: n_threads
+//		n_cpu_moe          <n>               # layers whose experts stay in host memory; default: none
+//		flash_attn         on|off|auto       # default: auto, where the hardware has it
+//		split_mode         layer|row|tensor|none    # how several GPUs share the model; default: layer
+//		tensor_split       <share,...>       # of each GPU, such as 3,1; default: by their free memory
+//		main_gpu           <n>               # for a model that is not split; default: 0
+//		rope_scaling       linear|yarn|none  # default: as the model says, or linear
+//		rope_scale         <factor>          # context that many times longer than in training; default: 1
+//		rope_freq_base     <number>          # default: the model's own
+//		lora               <file.gguf> [<scale>]    # adapter for the model (repeatable)
+//		model_draft        <file.gguf>       # small model that guesses ahead: same answers, sooner; default: none
+//		n_draft            <tokens>          # that it guesses at once; default: llama-server's (3)
+//		chat_template      <jinja>|<name>    # default: the model's own
+//		chat_template_file <file>
+//		reasoning_format   deepseek|none|deepseek-legacy|auto    # where thoughts go; default: into reasoning_content
+//		reasoning_budget   <tokens>          # how long it may think; 0: not at all, -1: as it likes; default: -1
+//
 //		llama_server  <path>           # default: $LLAMA_SERVER, then PATH, then the project's own build
 //		args          <flag...>        # further flags for llama-server (repeatable)
 //	}
@@ -34,7 +52,7 @@ func (l *LlamaCPP) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	}
 	seen := make(seenWords)
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		if err := seen.add(d, "args"); err != nil {
+		if err := seen.add(d, "args", "lora"); err != nil {
 			return err
 		}
 		if err := l.unmarshalWord(d); err != nil {
@@ -46,6 +64,9 @@ func (l *LlamaCPP) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 
 // unmarshalWord parses one line of the block.
 func (l *LlamaCPP) unmarshalWord(d *caddyfile.Dispenser) error {
+	if known, err := l.LlamaTuning.unmarshalWord(d); known {
+		return err
+	}
 	switch word := d.Val(); word {
 	case "n_ctx":
 		return unmarshalInt(d, &l.NCtx)
@@ -103,7 +124,7 @@ func (l *LlamaCPP) unmarshalWord(d *caddyfile.Dispenser) error {
 		l.Args = append(l.Args, args...)
 		return nil
 	default:
-		return d.Errf("unrecognized word %s in provider llamacpp; there are: n_ctx, n_batch, n_threads, n_gpu_layers, n_parallel, max_queue, max_wait, mmproj, f16_kv, cache_type_k, cache_type_v, cache_ram, cache_dir, embeddings, use_mlock, use_mmap, preload, keep_alive, llama_server, args", word)
+		return d.Errf("unrecognized word %s in provider llamacpp; there are: n_ctx, n_batch, n_threads, n_gpu_layers, n_parallel, max_queue, max_wait, mmproj, f16_kv, cache_type_k, cache_type_v, cache_ram, cache_dir, embeddings, use_mlock, use_mmap, preload, keep_alive, llama_server, args, "+tuningWords, word)
 	}
 }
 

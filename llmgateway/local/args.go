@@ -1,6 +1,7 @@
 package local
 
 import (
+	"cmp"
 	"strconv"
 	"strings"
 )
@@ -44,9 +45,11 @@ func (c Config) args(socket string, ctx int) []string {
 	add("--mmproj", c.MMProj)
 	add("--load-mode", c.loadMode())
 	if c.Embeddings != "" {
+		args = append(args, "--embeddings", "--pooling", c.Embeddings)
 		// An embedding's input must fit into one physical batch, which is 512 tokens unless told otherwise.
-		args = append(args, "--embeddings", "--pooling", c.Embeddings, "--ubatch-size", strconv.Itoa(c.embeddingBatch()))
+		c.NUBatch = cmp.Or(c.NUBatch, c.NBatch, 2048)
 	}
+	args = append(args, c.tuned()...)
 	if c.Args != "" {
 		args = append(args, strings.Split(c.Args, argSep)...)
 	}
@@ -64,11 +67,4 @@ func (c Config) loadMode() string {
 	default:
 		return "" // mmap, unless a device cannot
 	}
-}
-
-func (c Config) embeddingBatch() int {
-	if c.NBatch != 0 {
-		return c.NBatch
-	}
-	return 2048
 }

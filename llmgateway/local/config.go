@@ -3,6 +3,7 @@ package local
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -49,6 +50,8 @@ type Config struct {
 	UseMlock bool
 	// NoMmap reads the whole file instead of mapping it.
 	NoMmap bool
+	// Tuning is what few models need.
+	Tuning
 	// Args holds further flags, made with [JoinArgs]. They come last and win.
 	Args string
 }
@@ -99,7 +102,7 @@ func (c Config) Validate() error {
 	default:
 		return fmt.Errorf("flash_attn %q is none of on, off and auto", c.FlashAttn)
 	}
-	return nil
+	return c.Tuning.validate()
 }
 
 // hasFlag reports whether one of the flags is among the further ones.
@@ -130,6 +133,7 @@ func (c Config) slots() int { return cmp.Or(c.NParallel, 1) }
 type Key struct {
 	Config
 	binary, model, mmproj fileID
+	others                fileID // the files that its Tuning names
 }
 
 // Key looks up the files of c. A missing file is no error yet: it may be there when a request comes.
@@ -137,7 +141,7 @@ func (c Config) Key() Key {
 	if c.Binary == "" {
 		c.Binary, _ = FindServer("")
 	}
-	for _, path := range []*string{&c.ModelPath, &c.MMProj, &c.CacheDir} {
+	for _, path := range []*string{&c.ModelPath, &c.MMProj, &c.CacheDir, &c.ModelDraft, &c.ChatTemplateFile} {
 		if abs, err := filepath.Abs(*path); err == nil && *path != "" {
 			*path = abs
 		}
@@ -149,11 +153,17 @@ func (c Config) Key() Key {
 		c.FlashAttn = ""
 	}
 	c.NParallel = c.slots()
-	return Key{Config: c, binary: identify(c.Binary), model: identify(parts(c.ModelPath)...), mmproj: identify(c.MMProj)}
+	others := slices.Sorted(maps.Keys(c.Tuning.files()))
+	return Key{
+		Config: c,
+		binary: identify(c.Binary), model: identify(parts(c.ModelPath)...), mmproj: identify(c.MMProj), others: identify(others...),
+	}
 }
 
 // files returns the paths of all files that the answers depend on.
-func (c Config) files() []string { return append([]string{c.Binary, c.MMProj}, parts(c.ModelPath)...) }
+func (c Config) files() []string {
+	return slices.Concat([]string{c.Binary, c.MMProj}, parts(c.ModelPath), slices.Sorted(maps.Keys(c.Tuning.files())))
+}
 
 // fileID tells whether a file, or one of several that belong together, was replaced.
 type fileID struct {

@@ -3,9 +3,11 @@ package local
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -72,10 +74,40 @@ func (f *files) look(c Config) (found, *failure) {
 		projector = &header
 	}
 	seen.bytes = c.memory(model, projector).Total()
+	extra, missed := f.tuning(c)
+	if missed != nil {
+		return seen, missed
+	}
+	seen.bytes += extra
 	if seen.binary, err = FindServer(c.Binary); err != nil {
 		return seen, missing(unfound(err), err)
 	}
 	return seen, nil
+}
+
+// tuning looks at the files besides the model, and returns the memory that they take. mu is held.
+func (f *files) tuning(c Config) (bytes uint64, failure *failure) {
+	named := c.Tuning.files()
+	for _, path := range slices.Sorted(maps.Keys(named)) {
+		if path == c.ChatTemplateFile {
+			if file, err := os.Open(path); err != nil {
+				return 0, missing(named[path]+" "+unusable(path, err), err)
+			} else {
+				_ = file.Close()
+			}
+			continue
+		}
+		header, err := f.header(path)
+		if err != nil {
+			return 0, missing(named[path]+" "+unusable(path, err), err)
+		}
+		if path == c.ModelDraft {
+			bytes += Config{NCtx: c.NCtx, NParallel: c.NParallel}.memory(header, nil).Total()
+		} else {
+			bytes += header.WeightBytes
+		}
+	}
+	return bytes, nil
 }
 
 func unfound(err error) string {
@@ -196,11 +228,11 @@ func (c Config) media() bool {
 	return c.MMProj != "" || c.hasFlag("--mmproj", "-mm", "--mmproj-url", "-mmu")
 }
 
-// context returns what one request may hold. A model is not asked for more than it was trained for.
+// context returns what one request may hold. A model is not asked for more than it was trained for, or is scaled to.
 func (c Config) context(model gguf.Info) int {
-	trained := int(min(model.ContextLength, maxContext))
-	if c.NCtx == 0 || trained != 0 && trained < c.NCtx {
-		return trained
+	longest := c.longest(model)
+	if c.NCtx == 0 || longest != 0 && longest < c.NCtx {
+		return longest
 	}
 	return c.NCtx
 }

@@ -49,7 +49,7 @@ func (e *Engine) start() (*server, *failure) {
 		health: "/health", slots: "/slots", early: true,
 		modelPath: e.key.ModelPath, model: identify(parts(e.key.ModelPath)...),
 	}
-	args := e.key.args(socket, e.key.context(found.model))
+	args := append(e.key.stretched(found.model), e.key.args(socket, e.key.context(found.model))...)
 	s.held = func(slot int) chain { return e.queue.held(s, slot) }
 	if s.cache = newPromptCache(e.key, found, e.logger); s.cache != nil {
 		args = append([]string{"--slot-save-path", s.cache.folder.path}, args...)
