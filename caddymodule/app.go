@@ -41,6 +41,9 @@ func (App) CaddyModule() caddy.ModuleInfo {
 // register adds a handler. Caddy provisions modules one after the other.
 func (a *App) register(h *Handler) { a.handlers = append(a.handlers, h) }
 
+// Provision implements caddy.Provisioner.
+func (*App) Provision(ctx caddy.Context) error { return engineCollector{}.register(ctx) }
+
 // Validate implements caddy.Validator.
 func (a *App) Validate() error {
 	if a.MaxMemory < 0 {
@@ -130,6 +133,7 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 // Interface guards
 var (
 	_ caddy.App             = (*App)(nil)
+	_ caddy.Provisioner     = (*App)(nil)
 	_ caddy.Validator       = (*App)(nil)
 	_ caddy.CleanerUpper    = (*App)(nil)
 	_ caddyfile.Unmarshaler = (*App)(nil)
