@@ -54,7 +54,7 @@ check: bin/caddy ## run what is quick: formats, go.mod, go vet, the Caddyfile
 lint: bin/golangci-lint ## run golangci-lint and shellcheck
 	bin/golangci-lint run --allow-parallel-runners
 	scripts/need.sh shellcheck
-	shellcheck scripts/*.sh .ci/run
+	shellcheck *.sh scripts/*.sh .ci/run
 
 .PHONY: format
 format: bin/golangci-lint bin/caddy ## format the Go sources and the Caddyfile
