@@ -39,6 +39,9 @@ type decoder struct {
 	read uint64 // bytes consumed so far
 	kept uint64 // bytes of memory taken by names and values
 	err  error
+
+	// number holds one that is being read: a tokenizer's header has hundreds of thousands of them.
+	number [8]byte
 }
 
 func (d *decoder) file() (*File, error) {
@@ -168,7 +171,7 @@ func (d *decoder) keep(n uint64) bool {
 
 // scalar widens every number to one of three Go types; Value turns them into what is asked for.
 func (d *decoder) scalar(t Type) any {
-	b := d.bytes(int(t.size()))
+	b := d.fixed(int(t.size()))
 	if d.err != nil {
 		return nil
 	}
@@ -263,7 +266,7 @@ func (d *decoder) length(what string, limit uint64) uint64 {
 }
 
 func (d *decoder) uint32() uint32 {
-	b := d.bytes(4)
+	b := d.fixed(4)
 	if d.err != nil {
 		return 0
 	}
@@ -271,7 +274,7 @@ func (d *decoder) uint32() uint32 {
 }
 
 func (d *decoder) uint64() uint64 {
-	b := d.bytes(8)
+	b := d.fixed(8)
 	if d.err != nil {
 		return 0
 	}
@@ -283,7 +286,18 @@ func (d *decoder) bytes(n int) []byte {
 	if d.err != nil {
 		return nil
 	}
-	b := make([]byte, n)
+	return d.fill(make([]byte, n))
+}
+
+// fixed returns the next n bytes, at most 8, until it is called again.
+func (d *decoder) fixed(n int) []byte {
+	if d.err != nil {
+		return nil
+	}
+	return d.fill(d.number[:n])
+}
+
+func (d *decoder) fill(b []byte) []byte {
 	got, err := io.ReadFull(d.r, b)
 	d.read += uint64(got)
 	d.stopped(err)
