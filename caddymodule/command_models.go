@@ -155,20 +155,21 @@ func providedModels(data []byte) ([]*inspect.Model, error) {
 	load := gguf.Load{
 		Context: c.NCtx, Slots: c.NParallel, TypeK: c.CacheTypeK, TypeV: c.CacheTypeV, PromptCacheBytes: uint64(c.CacheRAM) << 20,
 	}
+	configs := []local.Config{c}
 	if local.IsFolder(c.ModelPath) {
-		models, err := inspect.Find(c.ModelPath)
-		for _, m := range models {
-			m.Estimate(load)
+		configs = local.FolderConfig{Config: c}.Models()
+	}
+	var models []*inspect.Model
+	for _, c := range configs {
+		m, _ := inspect.Open(c.ModelPath)
+		if c.MMProj != "" {
+			p, _ := inspect.Open(c.MMProj)
+			m.See(p)
 		}
-		return models, err
+		m.Estimate(load)
+		models = append(models, m)
 	}
-	m, _ := inspect.Open(c.ModelPath)
-	if c.MMProj != "" {
-		p, _ := inspect.Open(c.MMProj)
-		m.See(p)
-	}
-	m.Estimate(load)
-	return []*inspect.Model{m}, nil
+	return models, nil
 }
 
 // adminTime is how long a running gateway is waited for; a list of files is worth more than its states.

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/inspect"
 )
 
 // folderSite returns a site that offers what is in the gateway's folder of models.
@@ -271,5 +273,36 @@ func TestFileReplacedWhileStreaming(t *testing.T) {
 	await(t, "end of the model server", func() bool { return !alive(server) })
 	if !g.answers(t, "m") || len(g.logged("engine loaded")) != 2 {
 		t.Errorf("loaded %d times", len(g.logged("engine loaded")))
+	}
+}
+
+func TestModelsCommandListsAFolder(t *testing.T) {
+	g := newGateway(t)
+	g.place("starter.gguf", "b.gguf")
+	g.place("starter.gguf", "a/a.gguf")
+	g.place("starter-mmproj.gguf", "a/mmproj.gguf")
+	g.place("starter.gguf", "half-00001-of-00002.gguf")
+	config := filepath.Join(g.dir, "Caddyfile")
+	text := "{\nadmin " + g.admin + "\n}\nhttp://localhost:7001 {\n" + folderSite(t, g, "", "") + "\n}"
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err := command(t, "models", "--config", config, "--json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var entries []inspect.Entry
+	if err := json.Unmarshal([]byte(out), &entries); err != nil {
+		t.Fatalf("%v in %s", err, out)
+	}
+	var names []string
+	for _, e := range entries {
+		if e.Memory == nil {
+			t.Fatalf("no memory in %s", out)
+		}
+		names = append(names, fmt.Sprint(e.Provider, " ", e.Name, " ", e.Memory.NCtx, " ", e.Projector != ""))
+	}
+	if want := []string{"near a 4096 true", "near b 4096 false"}; !slices.Equal(names, want) {
+		t.Errorf("got %q, want %q", names, want)
 	}
 }

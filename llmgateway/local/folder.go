@@ -40,6 +40,19 @@ func (c FolderConfig) Validate() error {
 	return c.Config.Validate()
 }
 
+// Models returns what each model in the folder is run with, for those who want to know what there is without running it.
+func (c FolderConfig) Models() []Config {
+	each := c.Config.Key().Config
+	s := scanner{dir: each.ModelPath}
+	files, _ := s.scan(time.Now())
+	var models []Config
+	for _, model := range takeInventory(s.dir, files).models {
+		each.ModelPath, each.MMProj = model.file.path, model.projector.path
+		models = append(models, each)
+	}
+	return models
+}
+
 // FolderKey identifies a [Folder]. It is comparable.
 type FolderKey struct {
 	each      Key // without a model
@@ -143,10 +156,12 @@ func (f *Folder) Start() {
 	f.started = true
 	now := f.present.Load()
 	for _, m := range now.members {
-		f.ask(m)
+		m.withdraw = m.engine.KeepAlive(f.key.keepAlive)
 	}
-	for _, name := range f.preloads() {
-		if now.find(name) == nil {
+	for _, name := range f.preloads() { // in the order that was written: there may not be memory for all
+		if m := now.members[name]; m != nil {
+			m.engine.Preload()
+		} else {
 			f.logger.Warn("model to preload is missing", "model", name)
 		}
 	}
@@ -249,17 +264,12 @@ func (f *Folder) member(model item, before *member) (*member, error) {
 	}
 	m := &member{name: model.name, key: key, engine: engine, release: release}
 	if f.started {
-		f.ask(m)
+		m.withdraw = engine.KeepAlive(f.key.keepAlive)
+		if slices.Contains(f.preloads(), m.name) {
+			engine.Preload()
+		}
 	}
 	return m, nil
-}
-
-// ask asks a member's engine for what the configuration says. mu is held.
-func (f *Folder) ask(m *member) {
-	m.withdraw = m.engine.KeepAlive(f.key.keepAlive)
-	if slices.Contains(f.preloads(), m.name) {
-		m.engine.Preload()
-	}
 }
 
 func (f *Folder) preloads() []string {
