@@ -55,6 +55,23 @@ func unmarshalDuration(d *caddyfile.Dispenser, to *caddy.Duration) error {
 	return nil
 }
 
+// unmarshalInterval parses a duration above 0, or off, which is -1.
+func unmarshalInterval(d *caddyfile.Dispenser, to *caddy.Duration) error {
+	word := d.Val()
+	if d.CountRemainingArgs() == 1 && d.NextArg() {
+		if d.Val() == "off" {
+			*to = -1
+			return nil
+		}
+		d.Prev()
+	}
+	err := unmarshalDuration(d, to)
+	if err == nil && *to == 0 {
+		return d.Errf("%s: write a duration above 0, or off", word)
+	}
+	return err
+}
+
 func unmarshalInt(d *caddyfile.Dispenser, to *int) error {
 	word := d.Val()
 	var arg string

@@ -60,6 +60,12 @@ type Handler struct {
 	// How long a whole generation may take, over all tries. Default: no bound.
 	Timeout caddy.Duration `json:"timeout,omitempty"`
 
+	// How often the client of a stream is told that it has not been forgotten while it waits for the first event, by comments
+	// that clients skip. The first one comes after 5 seconds, or after the interval if that is shorter. It sends the status
+	// 200 ahead: an error after it is an event in the stream, and who answers is told in a comment instead of the header. -1
+	// switches them off. Default: 15s.
+	PingInterval caddy.Duration `json:"ping_interval,omitempty"`
+
 	providers map[string]llmgateway.Provider
 	table     *route.Table
 	listing   *listing

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -15,16 +16,18 @@ import (
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/openai"
 )
 
-// record is what is known of one request, for headers, placeholders and logs. One goroutine uses it.
+// record is what is known of one request, for headers, placeholders and logs. One goroutine uses it; while a ping is sent,
+// the ping's may ask for placeholders.
 type record struct {
 	h       *Handler
 	w       http.ResponseWriter
 	began   time.Time
 	request *llmgateway.Request
 	trace   llmgateway.Trace
+	pinger  *openai.Pinger // must be stopped before w is used
 
 	answer     llmgateway.Attempt // the attempt that answered
-	failed     int                // attempts that did not
+	failed     atomic.Int64       // attempts that did not
 	firstToken time.Duration
 	duration   time.Duration
 	status     int
@@ -44,7 +47,7 @@ func newRecord(h *Handler, w http.ResponseWriter, r *http.Request) *record {
 
 // tried logs a failed attempt.
 func (rec *record) tried(a llmgateway.Attempt) {
-	rec.failed++
+	rec.failed.Add(1)
 	e := llmgateway.AsError(a.Err)
 	fields := func() []zap.Field {
 		return []zap.Field{
@@ -64,8 +67,9 @@ func (rec *record) tried(a llmgateway.Attempt) {
 	}
 }
 
-// answering says who answers, while the header can still be written.
+// answering says who answers, while the header can still be written. After a ping it goes into a comment.
 func (rec *record) answering(a llmgateway.Attempt) {
+	rec.pinger.Stop()
 	rec.answer = a
 	rec.firstToken = time.Since(rec.began)
 	header := rec.w.Header()
@@ -75,14 +79,14 @@ func (rec *record) answering(a llmgateway.Attempt) {
 }
 
 func (rec *record) setAttempts() {
-	attempts := rec.failed
+	attempts := rec.failed.Load()
 	if rec.answer.Number > 0 {
-		attempts = rec.answer.Number
+		attempts = int64(rec.answer.Number)
 	}
 	if attempts == 0 {
 		return
 	}
-	rec.w.Header()["X-Llm-Attempts"] = []string{strconv.Itoa(attempts)}
+	rec.w.Header()["X-Llm-Attempts"] = []string{strconv.FormatInt(attempts, 10)}
 }
 
 // headerValue drops what must not stand in a header; a model's name may come from the client.
@@ -99,6 +103,10 @@ func headerValue(s string) string {
 func (rec *record) observe(events iter.Seq2[llmgateway.Event, error]) iter.Seq2[llmgateway.Event, error] {
 	return func(yield func(llmgateway.Event, error) bool) {
 		for event, err := range events {
+			if err != nil && rec.answer.Number == 0 {
+				rec.pinger.Stop()
+				rec.setAttempts()
+			}
 			if event.FinishReason != "" {
 				rec.finish = event.FinishReason
 			}
@@ -156,7 +164,7 @@ func (rec *record) placeholder(key string) (any, bool) {
 	case "upstream_model":
 		return rec.answer.Model, true
 	case "retries":
-		return rec.failed, true
+		return rec.failed.Load(), true
 	case "status":
 		return rec.status, true
 	case "finish_reason":

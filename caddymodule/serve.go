@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -8,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 	"syscall"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -94,25 +96,38 @@ func (h *Handler) generate(w http.ResponseWriter, r *http.Request, op llmgateway
 	if err == nil {
 		defer req.Body.Release()
 		rec.request = req
-		ctx := llmgateway.WithTrace(r.Context(), &rec.trace)
-		err = openai.Write(w, req, rec.observe(h.table.Generate(ctx, req)))
+		ctx, cancel := context.WithCancelCause(llmgateway.WithTrace(r.Context(), &rec.trace))
+		defer cancel(nil)
+		rec.pinger = h.pinger(w, req, cancel)
+		err = openai.Write(w, req, rec.observe(h.table.Generate(ctx, req)), rec.pinger)
 	}
 	rec.end(err)
 	if err == nil {
 		return nil
 	}
-	if broken, ok := errors.AsType[*openai.BrokenError](err); ok {
-		if llmgateway.AsError(broken.Err).Kind != llmgateway.Canceled {
-			h.logger.Warn("answer broke off", rec.fields(broken.Err)...)
+	broken, began := errors.AsType[*openai.BrokenError](err)
+	switch {
+	case !began || broken.Empty:
+		if c := h.logger.Check(zap.DebugLevel, "request failed"); c != nil {
+			c.Write(rec.fields(err)...)
 		}
+	case llmgateway.AsError(broken.Err).Kind != llmgateway.Canceled:
+		h.logger.Warn("answer broke off", rec.fields(broken.Err)...)
+	}
+	if !began {
+		openai.WriteError(w, err)
+	}
+	return nil
+}
+
+const defaultPingInterval = 15 * time.Second
+
+// pinger returns what pings the client while it waits, or nil.
+func (h *Handler) pinger(w http.ResponseWriter, req *llmgateway.Request, left context.CancelCauseFunc) *openai.Pinger {
+	if h.PingInterval < 0 || !req.ClientStream {
 		return nil
 	}
-	if c := h.logger.Check(zap.DebugLevel, "request failed"); c != nil {
-		c.Write(rec.fields(err)...)
-	}
-	rec.setAttempts()
-	openai.WriteError(w, err)
-	return nil
+	return openai.StartPinger(w, cmp.Or(time.Duration(h.PingInterval), defaultPingInterval), left)
 }
 
 // read reads the request. The body's reference is the caller's.

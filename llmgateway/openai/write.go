@@ -11,35 +11,41 @@ import (
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
 )
 
-// Write sends an answer: as server-sent events if the client asked for a stream, else as one JSON object.
+// Write sends an answer: as server-sent events if the client asked for a stream, else as one JSON object. A pinger, which
+// may be nil, is stopped before anything else is sent.
 //
-// An error before the first event is returned, and nothing has been written. An error after it ends the stream with an
-// error event in place of the end marker and is returned in a [BrokenError]; so is the client's leaving.
-func Write(w http.ResponseWriter, req *llmgateway.Request, events iter.Seq2[llmgateway.Event, error]) error {
+// An error before the first event is returned, and nothing has been written. An error after it, or after a ping, ends the
+// stream with an error event in place of the end marker and is returned in a [BrokenError]; so is the client's leaving.
+func Write(w http.ResponseWriter, req *llmgateway.Request, events iter.Seq2[llmgateway.Event, error], pinger *Pinger) error {
+	defer pinger.Stop()
 	if !req.ClientStream {
 		return writeWhole(w, events)
 	}
 	buf := eventBuffers.Get().(*[eventBuffer]byte)
 	defer eventBuffers.Put(buf)
-	s := stream{w: w, flusher: http.NewResponseController(w), pending: buf[:0]}
+	s := stream{w: w, flusher: http.NewResponseController(w), pinger: pinger, pending: buf[:0]}
 	for event, err := range events {
 		if err != nil {
 			return s.fail(err)
 		}
 		if err := s.send(event.Data, !event.More); err != nil {
-			return &BrokenError{&llmgateway.Error{Kind: llmgateway.Canceled, Message: "the client closed the stream", Err: err}}
+			return &BrokenError{Err: &llmgateway.Error{Kind: llmgateway.Canceled, Message: "the client closed the stream", Err: err}}
 		}
 	}
 	if !s.begun {
-		return nothingInIt()
+		return s.fail(nothingInIt())
 	}
 	s.pending = append(s.pending, "data: [DONE]\n\n"...)
 	_, _ = w.Write(s.pending)
 	return nil
 }
 
-// A BrokenError is an error that came after a part of the answer had been sent.
-type BrokenError struct{ Err error }
+// A BrokenError is an error that came after the status 200 had been sent.
+type BrokenError struct {
+	Err error
+	// Empty is true if nothing of the answer had been sent, only pings.
+	Empty bool
+}
 
 func (e *BrokenError) Error() string { return "broken answer: " + e.Err.Error() }
 
@@ -58,7 +64,7 @@ func writeWhole(w http.ResponseWriter, events iter.Seq2[llmgateway.Event, error]
 		h.Set("Content-Length", strconv.Itoa(len(event.Data)))
 		w.WriteHeader(http.StatusOK)
 		if _, err := w.Write(event.Data); err != nil {
-			return &BrokenError{&llmgateway.Error{Kind: llmgateway.Canceled, Message: "the client closed the connection", Err: err}}
+			return &BrokenError{Err: &llmgateway.Error{Kind: llmgateway.Canceled, Message: "the client closed the connection", Err: err}}
 		}
 	}
 	if empty {
@@ -71,7 +77,8 @@ func writeWhole(w http.ResponseWriter, events iter.Seq2[llmgateway.Event, error]
 type stream struct {
 	w       http.ResponseWriter
 	flusher *http.ResponseController
-	begun   bool
+	pinger  *Pinger
+	begun   bool   // an event has come
 	pending []byte // events to be written together
 }
 
@@ -98,27 +105,38 @@ func (s *stream) send(data []byte, flush bool) error {
 	return s.flusher.Flush()
 }
 
+// begin sends the header, unless a ping has: then it tells what has become known since.
 func (s *stream) begin() {
 	s.begun = true
-	h := s.w.Header()
+	if s.pinger.began() {
+		s.pending = append(s.pending, s.pinger.late()...)
+		return
+	}
+	beginStream(s.w)
+}
+
+// beginStream sends the status and the header of a stream.
+func beginStream(w http.ResponseWriter) {
+	h := w.Header()
 	// Set before the status, so that `encode` sends the header at once and flushes with us.
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("Cache-Control", "no-cache")
 	h.Set("X-Accel-Buffering", "no") // nginx buffers otherwise
 	h.Set("Incremental", "?1")       // RFC 10036: whoever forwards this is not to buffer it
-	s.w.WriteHeader(http.StatusOK)
+	w.WriteHeader(http.StatusOK)
 }
 
-// fail ends the stream. Before the first event there is none yet, and the error is the caller's.
+// fail ends the stream. If nothing has been sent there is none yet, and the error is the caller's.
 func (s *stream) fail(err error) error {
-	if !s.begun {
+	empty := !s.begun
+	if empty && !s.pinger.began() {
 		return err
 	}
 	e := llmgateway.AsError(err)
 	if e.Kind != llmgateway.Canceled {
 		_ = s.send(ErrorBody(e), true)
 	}
-	return &BrokenError{err}
+	return &BrokenError{Err: err, Empty: empty}
 }
 
 // WriteError answers a request that failed with OpenAI's error object.

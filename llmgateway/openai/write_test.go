@@ -49,7 +49,7 @@ func TestWriteSendsAnAnswerAsItCame(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			w := httptest.NewRecorder()
-			if err := Write(w, &llmgateway.Request{ClientStream: test.stream}, answer(nil, test.events...)); err != nil {
+			if err := Write(w, &llmgateway.Request{ClientStream: test.stream}, answer(nil, test.events...), nil); err != nil {
 				t.Fatal(err)
 			}
 			if got := w.Body.String(); got != test.want || w.Code != http.StatusOK {
@@ -69,7 +69,7 @@ func TestWriteLeavesAnErrorBeforeTheAnswerToItsCaller(t *testing.T) {
 		for _, stream := range []bool{false, true} {
 			w := httptest.NewRecorder()
 			w.Code = 0
-			err := Write(w, &llmgateway.Request{ClientStream: stream}, answer(failed))
+			err := Write(w, &llmgateway.Request{ClientStream: stream}, answer(failed), nil)
 			if _, broken := errors.AsType[*BrokenError](err); err == nil || broken {
 				t.Errorf("%s, stream %t: got %v", name, stream, err)
 			}
@@ -83,7 +83,7 @@ func TestWriteLeavesAnErrorBeforeTheAnswerToItsCaller(t *testing.T) {
 func TestWriteEndsABrokenStreamWithAnErrorAndNoEndMarker(t *testing.T) {
 	failed := &llmgateway.Error{Kind: llmgateway.Timeout, Message: "no further token within 1s", Err: errors.New("the cause stays inside")}
 	w := httptest.NewRecorder()
-	err := Write(w, &llmgateway.Request{ClientStream: true}, answer(failed, textChunk))
+	err := Write(w, &llmgateway.Request{ClientStream: true}, answer(failed, textChunk), nil)
 	if broken, ok := errors.AsType[*BrokenError](err); !ok || !errors.Is(broken, failed) {
 		t.Errorf("got %v, want a broken answer", err)
 	}
@@ -118,7 +118,7 @@ func TestWriteStopsTheGenerationWhenTheClientLeft(t *testing.T) {
 						return
 					}
 				}
-			})
+			}, nil)
 			if e := llmgateway.AsError(err); e.Kind != llmgateway.Canceled || !errors.Is(err, gone) {
 				t.Errorf("got %v, want canceled", err)
 			}
@@ -131,7 +131,7 @@ func TestWriteStopsTheGenerationWhenTheClientLeft(t *testing.T) {
 
 func TestWriteTellsAClientThatLeftNothing(t *testing.T) {
 	w := httptest.NewRecorder()
-	err := Write(w, &llmgateway.Request{ClientStream: true}, answer(&llmgateway.Error{Kind: llmgateway.Canceled}, textChunk))
+	err := Write(w, &llmgateway.Request{ClientStream: true}, answer(&llmgateway.Error{Kind: llmgateway.Canceled}, textChunk), nil)
 	if err == nil {
 		t.Error("got no error")
 	}
