@@ -61,9 +61,7 @@ type starter interface {
 // Start implements caddy.App. Providers start in the order of their names: it decides which models are preloaded if there
 // is not enough memory for all.
 func (a *App) Start() error {
-	if a.MaxMemory > 0 {
-		a.withdraw = budget().Limit(uint64(a.MaxMemory))
-	}
+	a.withdraw = budget().Limit(uint64(max(a.MaxMemory, 0)))
 	for _, h := range a.handlers {
 		for _, name := range slices.Sorted(maps.Keys(h.providers)) {
 			if p, ok := h.providers[name].(starter); ok {
@@ -77,8 +75,8 @@ func (a *App) Start() error {
 // Stop implements caddy.App. It frees nothing: requests may still run, and engines end with their last user.
 func (*App) Stop() error { return nil }
 
-// Cleanup implements caddy.CleanerUpper. The next configuration has set its limit by now; if this one failed to start, the
-// limit of the one before it counts again.
+// Cleanup implements caddy.CleanerUpper. From now on the limit of the next configuration counts or, if this one failed to
+// start, still that of the one before it.
 func (a *App) Cleanup() error {
 	if a.withdraw != nil {
 		a.withdraw()

@@ -131,6 +131,10 @@ type worker struct {
 func (w worker) ask(g *gateway, client *http.Client) error {
 	ctx, cancel := context.WithTimeout(g.t.Context(), 30*time.Second)
 	defer cancel()
+	return w.askIn(ctx, g, client)
+}
+
+func (w worker) askIn(ctx context.Context, g *gateway, client *http.Client) error {
 	var text string
 	if w.streamed {
 		s, err := g.open(ctx, client, chat(w.model, w.prompt, true))

@@ -17,7 +17,7 @@ type Budget struct {
 	own uint64
 
 	mu     sync.Mutex // guards what follows, and the claims
-	limits []*uint64  // of Limit, the last one counts
+	limits []*uint64  // of Limit
 	claims []*claim   // in the order in which they came
 	timer  *time.Timer
 }
@@ -33,11 +33,15 @@ func NewBudget(maxBytes uint64) *Budget {
 // bounded keeps sums of two from overflowing, whatever a file's header claims.
 func bounded(bytes uint64) uint64 { return min(bytes, 1<<61) }
 
-// Limit sets how many bytes engines may take together, until it is withdrawn. The last limit set counts. If it is lower
-// than what they have, those go that nobody uses, now or once nobody does.
+// Limit sets how many bytes engines may take together, until it is withdrawn; 0 means what NewBudget was given. Of several
+// limits the largest counts, so that a configuration that lowers it has no effect before the one before it has gone. If
+// engines have more than there is, those go that nobody uses, now or once nobody does.
 func (b *Budget) Limit(maxBytes uint64) (withdraw func()) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if maxBytes == 0 {
+		maxBytes = b.own
+	}
 	maxBytes = bounded(maxBytes)
 	limit := &maxBytes
 	b.limits = append(b.limits, limit)
@@ -52,10 +56,14 @@ func (b *Budget) Limit(maxBytes uint64) (withdraw func()) {
 
 // max returns how many bytes there are. mu is held.
 func (b *Budget) max() uint64 {
-	if n := len(b.limits); n > 0 {
-		return *b.limits[n-1]
+	if len(b.limits) == 0 {
+		return b.own
 	}
-	return b.own
+	var largest uint64
+	for _, limit := range b.limits {
+		largest = max(largest, *limit)
+	}
+	return largest
 }
 
 // used returns how many bytes are taken. mu is held.
