@@ -108,25 +108,25 @@ func (p *plan) serve(c *claim, asked map[*claim]bool) {
 		return
 	}
 	pushy := c.manner == eager || c.manner == gentle && c.requests > 0
-	if want := p.staying + p.promised + c.bytes; want > p.max && pushy {
-		p.makeRoom(c, want-p.max, asked)
-	}
-	fits := p.staying+p.promised+c.bytes <= p.max
+	want := p.staying + p.promised + c.bytes
 	switch {
-	case fits && p.used+c.bytes <= p.max:
+	case want <= p.max && p.used+c.bytes <= p.max:
 		c.decide(nil)
 		p.used += c.bytes
 		p.staying += c.bytes
 		p.holders = append(p.holders, c)
 	case c.manner == meek:
 		c.decide(errCrowded)
-	case pushy && (fits || c.requests > 0):
+	case want <= p.max: // once those have ended that are on their way out
+		p.promised += c.bytes
+	case pushy && p.makeRoom(c, want-p.max, asked) || c.requests > 0:
 		p.promised += c.bytes
 	}
 }
 
-// makeRoom decides who goes for a claim. If some of them must be let be for now, all stay, and the claim waits.
-func (p *plan) makeRoom(c *claim, over uint64, asked map[*claim]bool) {
+// makeRoom decides who goes for a claim, if there are enough who can. If some of them must be let be for now, all stay, and
+// the claim waits.
+func (p *plan) makeRoom(c *claim, over uint64, asked map[*claim]bool) bool {
 	victims := p.victims(c, over, asked)
 	now := true
 	for _, v := range victims {
@@ -140,6 +140,7 @@ func (p *plan) makeRoom(c *claim, over uint64, asked map[*claim]bool) {
 	for _, v := range victims {
 		p.dismiss(v, now)
 	}
+	return len(victims) > 0
 }
 
 // dismiss reckons that a holder will go, and asks it to if now is true.

@@ -1,0 +1,368 @@
+package local
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// granted reports whether a claim has its memory.
+func granted(c *claim) bool {
+	select {
+	case <-c.granted:
+		return c.err == nil
+	default:
+		return false
+	}
+}
+
+// enterSized adds a claim of known size.
+func enterSized(b *Budget, manner manner, bytes uint64, requests int) *claim {
+	c := b.enter(fmt.Sprint(bytes), manner, requests)
+	c.size(bytes)
+	return c
+}
+
+// holder adds a claim that is granted and serves, without requests.
+func holder(t *testing.T, b *Budget, bytes uint64, service time.Duration) *claim {
+	t.Helper()
+	c := enterSized(b, eager, bytes, 1)
+	if !granted(c) {
+		t.Fatal("it is not granted")
+	}
+	c.serving(service)
+	c.need(0)
+	return c
+}
+
+func TestClaimsAreServedInOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := NewBudget(10)
+		first := holder(t, b, 10, 0)
+		first.need(1)
+		var claims []*claim
+		for i := range 4 {
+			claims = append(claims, enterSized(b, eager, uint64(7+i%2), 1))
+			time.Sleep(time.Second)
+		}
+		leaving := first
+		for i, c := range claims {
+			if !leaving.asked() || granted(c) {
+				t.Fatalf("claim %d: got asked %t, granted %t", i, leaving.asked(), granted(c))
+			}
+			leaving.release()
+			for j, other := range claims[i:] {
+				if granted(other) != (j == 0) {
+					t.Errorf("after %d releases, claim %d: got granted %t", i+1, i+j, granted(other))
+				}
+			}
+			c.serving(0)
+			leaving = c
+		}
+	})
+}
+
+func TestSmallClaimsPassThoseThatWait(t *testing.T) {
+	b := NewBudget(10)
+	busy := holder(t, b, 6, 0)
+	busy.need(1)
+	large := enterSized(b, eager, 8, 1)
+	if small := enterSized(b, eager, 2, 1); !granted(small) {
+		t.Error("what fits beside the one that waits was not granted")
+	}
+	if small := enterSized(b, eager, 1, 1); granted(small) {
+		t.Error("what was promised to the one that waits was granted")
+	}
+	busy.release()
+	if !granted(large) {
+		t.Error("the one that waited was not granted")
+	}
+}
+
+func TestBusyHolderIsLetServeForAWhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := NewBudget(10)
+		busy := enterSized(b, eager, 10, 1)
+		waiting := enterSized(b, eager, 10, 1)
+		time.Sleep(time.Hour)
+		if busy.asked() {
+			t.Error("it was asked to go while it loads for somebody")
+		}
+		busy.serving(time.Minute)
+		time.Sleep(59 * time.Second)
+		if busy.asked() {
+			t.Error("it was asked to go too early")
+		}
+		time.Sleep(2 * time.Second)
+		if !busy.asked() {
+			t.Error("it was not asked to go")
+		}
+		waiting.release()
+		if busy.asked() {
+			t.Error("nobody needs its memory, but it is to go")
+		}
+		// Without requests there is no reason to wait.
+		next := holder(t, NewBudget(10), 10, time.Minute)
+		enterSized(next.budget, eager, 10, 1)
+		if !next.asked() {
+			t.Error("an idle one was not asked to go")
+		}
+	})
+}
+
+func TestIdleHolderGoesInsteadOfABusyOne(t *testing.T) {
+	b := NewBudget(10)
+	first, second := holder(t, b, 5, 0), holder(t, b, 5, 0)
+	first.need(1)
+	second.need(1)
+	enterSized(b, eager, 5, 1)
+	if !first.asked() || second.asked() {
+		t.Errorf("got asked %t, %t, want the one that has served for longer", first.asked(), second.asked())
+	}
+	second.need(0)
+	if first.asked() || !second.asked() {
+		t.Errorf("got asked %t, %t, want the one that has become idle", first.asked(), second.asked())
+	}
+}
+
+func TestClaimsNobodyWaitsForDisturbNoLoad(t *testing.T) {
+	b := NewBudget(10)
+	loading := enterSized(b, gentle, 10, 0)
+	kept := enterSized(b, eager, 10, 0)
+	if loading.asked() {
+		t.Error("a load was ended for one that nobody waits for")
+	}
+	loading.serving(time.Hour)
+	if !loading.asked() {
+		t.Error("an idle one was not asked to make room")
+	}
+	loading.release()
+	wanted := enterSized(b, eager, 10, 1)
+	if !granted(kept) || !kept.asked() || granted(wanted) {
+		t.Errorf("got granted %t, asked %t, granted %t; want that it makes room for one that somebody waits for", granted(kept), kept.asked(), granted(wanted))
+	}
+}
+
+func TestPreloadsKeepTheirOrder(t *testing.T) {
+	b := NewBudget(10)
+	first, second, third := b.enter("1", gentle, 0), b.enter("2", gentle, 0), b.enter("3", gentle, 0)
+	third.size(10)
+	second.size(6)
+	if granted(second) || granted(third) {
+		t.Fatal("granted before the size of the first is known")
+	}
+	first.size(4)
+	if !granted(first) || !granted(second) || granted(third) {
+		t.Errorf("got granted %t, %t, %t", granted(first), granted(second), granted(third))
+	}
+	third.need(1)
+	if !first.asked() || !second.asked() {
+		t.Error("nobody makes room for a request")
+	}
+}
+
+func TestMeekClaimsTakeWhatIsFreeAtOnceOrNothing(t *testing.T) {
+	b := NewBudget(10)
+	idle := holder(t, b, 5, 0)
+	if c := enterSized(b, meek, 5, 1); !granted(c) {
+		t.Error("free memory was not granted")
+	}
+	c := enterSized(b, meek, 5, 1)
+	<-c.granted
+	if c.err == nil || idle.asked() {
+		t.Errorf("got %v, asked %t", c.err, idle.asked())
+	}
+}
+
+// TestBudgetKeepsItsPromises plays engines at random: none has more than there is, none is asked to go without need, and
+// whoever waits gets its memory in the end.
+func TestBudgetKeepsItsPromises(t *testing.T) {
+	for seed := range uint64(300) {
+		synctest.Test(t, func(t *testing.T) {
+			random := rand.New(rand.NewPCG(seed, 1))
+			b := NewBudget(uint64(8 + random.IntN(20)))
+			var claims []*claim
+			leave := func(c *claim) {
+				c.release()
+				claims = slices.DeleteFunc(claims, func(other *claim) bool { return other == c })
+			}
+			// obey does what engines do. Generations end if finish is true.
+			obey := func(finish bool) {
+				for _, c := range slices.Clone(claims) {
+					switch {
+					case c.err != nil:
+						leave(c)
+					case c.held && !c.ready && finish:
+						c.serving(time.Duration(random.IntN(1000)) * time.Millisecond)
+					case c.asked() && (c.requests == 0 || finish):
+						if random.IntN(2) == 0 {
+							c.going()
+						}
+						leave(c)
+					case finish && c.ready && c.requests > 0 && random.IntN(2) == 0:
+						c.need(c.requests - 1)
+					}
+				}
+			}
+			check := func() {
+				if r := b.Report(); r.UsedBytes > r.MaxBytes {
+					t.Fatalf("seed %d: %+v", seed, r)
+				}
+			}
+			for range 150 {
+				switch random.IntN(6) {
+				case 0, 1:
+					c := b.enter("model", manner(random.IntN(3)), random.IntN(3))
+					claims = append(claims, c)
+					if random.IntN(4) > 0 {
+						c.size(uint64(1 + random.IntN(30)))
+					}
+				case 2, 3:
+					if len(claims) > 0 {
+						if c := claims[random.IntN(len(claims))]; !c.sized {
+							c.size(uint64(1 + random.IntN(12)))
+						} else {
+							c.need(random.IntN(3))
+						}
+					}
+				case 4:
+					obey(random.IntN(3) == 0)
+				case 5:
+					time.Sleep(time.Duration(random.IntN(500)) * time.Millisecond)
+				}
+				check()
+			}
+			for _, c := range slices.Clone(claims) {
+				if !c.sized {
+					c.size(1)
+				}
+			}
+			waits := func(c *claim) bool { return c.waits() && c.requests > 0 }
+			for i := 0; slices.ContainsFunc(claims, waits); i++ {
+				if i > 1000 {
+					t.Fatalf("seed %d: somebody waits for ever: %+v", seed, b.Report())
+				}
+				obey(true)
+				time.Sleep(100 * time.Millisecond)
+				check()
+			}
+			for _, c := range claims {
+				if c.asked() && !slices.ContainsFunc(claims, (*claim).waits) {
+					t.Fatalf("seed %d: asked to go for nobody: %+v", seed, b.Report())
+				}
+			}
+			if b.timer != nil {
+				b.timer.Stop()
+			}
+		})
+	}
+}
+
+func TestLargestLimitCounts(t *testing.T) {
+	b := NewBudget(5)
+	want := func(bytes uint64) {
+		t.Helper()
+		if got := b.Report().MaxBytes; got != bytes {
+			t.Errorf("got %d, want %d", got, bytes)
+		}
+	}
+	old := b.Limit(3)
+	want(3)
+	c := holder(t, b, 3, 0)
+	failed := b.Limit(1)
+	failed()
+	want(3)
+	next := b.Limit(1)
+	if c.asked() {
+		t.Error("a limit has an effect before the one before it has gone")
+	}
+	old()
+	want(1)
+	if !c.asked() {
+		t.Error("there is less memory, and an idle one stays")
+	}
+	defaults := b.Limit(0)
+	want(5)
+	next()
+	defaults()
+	want(5)
+}
+
+func TestMachineMemory(t *testing.T) {
+	write := func(root, path, text string) {
+		t.Helper()
+		file := filepath.Join(root, path)
+		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	root := t.TempDir()
+	write(root, "meminfo", "MemTotal:       24684084 kB\nMemFree:        23632348 kB\n")
+	if got, want := memTotal(filepath.Join(root, "meminfo")), uint64(24684084)<<10; got != want {
+		t.Errorf("got %d, want %d", got, want)
+	}
+	for _, test := range []struct {
+		name, membership string
+		files            map[string]string
+		want             uint64
+	}{
+		{"version 2, a group above has the limit", "0::/a/b\n", map[string]string{"memory.max": "max\n", "a/memory.max": "1000\n", "a/b/memory.max": "max\n"}, 1000},
+		{"version 2, in a container", "0::/\n", map[string]string{"memory.max": "2000\n"}, 2000},
+		{
+			"version 1, the path is that of the host", "5:cpu,cpuacct:/x\n4:memory:/docker/1\n0::/\n",
+			map[string]string{"memory/memory.limit_in_bytes": "3000\n", "cpu/memory.limit_in_bytes": "1\n"}, 3000,
+		},
+		{"none", "0::/a\n", map[string]string{"memory.max": "max\n"}, math.MaxUint64},
+		{"strange", "nonsense\n", nil, math.MaxUint64},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			root := t.TempDir()
+			write(root, "self", test.membership)
+			for path, text := range test.files {
+				write(root, "fs/"+path, text)
+			}
+			if got := cgroupLimit(filepath.Join(root, "self"), filepath.Join(root, "fs")); got != test.want {
+				t.Errorf("got %d, want %d", got, test.want)
+			}
+		})
+	}
+	if total := memTotal("/proc/meminfo"); total < math.MaxUint64 {
+		if got := machineMemory(); got == 0 || got > total-total/8 {
+			t.Errorf("got %d of %d", got, total)
+		}
+	}
+}
+
+func TestReportsNameNoFolders(t *testing.T) {
+	c := Config{ModelPath: "/srv/my models/qwen.gguf", Binary: "/opt/llama/llama-server"}
+	for line, want := range map[string]string{
+		"load_model: loading model '/srv/my models/qwen.gguf'":         "load_model: loading model 'qwen.gguf'",
+		"/opt/llama/llama-server: error while loading libx.so":         "llama-server: error while loading libx.so",
+		"failed to open /var/lib/llm/a.gguf: No such file":             "failed to open a.gguf: No such file",
+		"llama_kv_cache: size = 12.00 MiB ( 4096 cells, 1/1 seqs)":     "llama_kv_cache: size = 12.00 MiB ( 4096 cells, 1/1 seqs)",
+		"0.00.000.001 E srv    load_model: failed to load, 3 / 4 done": "0.00.000.001 E srv    load_model: failed to load, 3 / 4 done",
+	} {
+		if got := c.withoutFolders(line); got != want {
+			t.Errorf("%s\ngot  %s\nwant %s", line, got, want)
+		}
+	}
+	e := engine(t, nil, "--load", "1ms", "--failing", "99", "--starts", filepath.Join(t.TempDir(), "starts"), "--say", "cannot open "+t.TempDir()+"/a.gguf")
+	_, _ = e.Acquire(t.Context())
+	r := e.Report()
+	if r.LastFailure == nil || !slices.ContainsFunc(r.LastFailure.Lines, func(line string) bool { return strings.Contains(line, "cannot open a.gguf") }) {
+		t.Errorf("got %+v", r.LastFailure)
+	}
+	if r.EstimatedBytes == 0 || r.ModelFile != "fake-model.gguf" || r.Resident || r.PID != 0 || r.Running != 0 || r.Waiting != 0 {
+		t.Errorf("got %+v", r)
+	}
+}
