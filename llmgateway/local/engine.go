@@ -145,15 +145,18 @@ func (e *Engine) hold(ctx context.Context) (release func(), err error) {
 	}
 	e.pin()
 	return sync.OnceFunc(func() {
-		e.unpin(departed(ctx))
+		e.unpin(sentAway(ctx))
 		unshare()
 	}), nil
 }
 
 var errUnloaded = &llmgateway.Error{Kind: llmgateway.Overloaded, Message: "the local model was unloaded", Err: ErrClosed}
 
-// departed reports whether whoever asked has left, and was not just told to look elsewhere.
-func departed(ctx context.Context) bool { return errors.Is(context.Cause(ctx), context.Canceled) }
+// sentAway reports whether ctx has ended because somebody did not want to wait any longer, and not because whoever asked has
+// left.
+func sentAway(ctx context.Context) bool {
+	return ctx.Err() != nil && !errors.Is(context.Cause(ctx), context.Canceled)
+}
 
 // waiter is a request that waits for a server.
 type waiter struct {
@@ -220,7 +223,13 @@ func (e *Engine) answer(err error) {
 func (e *Engine) Preload() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.want(gentle) == nil { // what is wrong is in Status, and the next Acquire tells it
+	e.keepLoading(gentle)
+}
+
+// keepLoading has the model loaded although nobody waits for it. mu is held.
+func (e *Engine) keepLoading(manner manner) {
+	_ = e.want(manner) // what is wrong is in Status, and the next Acquire tells it
+	if e.loading() {
 		e.turn.kept = true
 	}
 }

@@ -39,7 +39,5 @@ func (e *Engine) loadingLeft() time.Duration {
 func (e *Engine) wake() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.want(eager) == nil { // what is wrong is in Status
-		e.turn.kept = true
-	}
+	e.keepLoading(eager)
 }

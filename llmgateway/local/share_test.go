@@ -19,7 +19,12 @@ import (
 // of no size, and so many MiB more.
 func sharing(t *testing.T, b *Budget, mib int, flags ...string) *Engine {
 	t.Helper()
-	e := engine(t, func(c *Config) { c.CacheRAM = mib }, flags...)
+	return sharingSlots(t, b, mib, 1, flags...)
+}
+
+func sharingSlots(t *testing.T, b *Budget, mib, slots int, flags ...string) *Engine {
+	t.Helper()
+	e := engine(t, func(c *Config) { c.CacheRAM, c.NParallel = mib, slots }, flags...)
 	e.budget = b
 	e.timing.service, e.timing.maxService = time.Millisecond, 10*time.Millisecond
 	return e
@@ -153,8 +158,7 @@ func TestNoMoreModelsGoThanNeeded(t *testing.T) {
 
 func TestBusyModelFinishesBeforeItMakesRoom(t *testing.T) {
 	b := NewBudget(0)
-	old, next := sharing(t, b, 0), sharing(t, b, 0)
-	old.queue = newQueue(2)
+	old, next := sharingSlots(t, b, 0, 2), sharing(t, b, 0)
 	roomFor(t, b, old)
 	running := begin(t, old, "200ms")
 	child := pid(old)
@@ -255,8 +259,7 @@ func TestLoadThatNobodyWaitsForMakesRoom(t *testing.T) {
 
 func TestDrainingIsTakenBackWhenNobodyNeedsTheRoom(t *testing.T) {
 	b := NewBudget(0)
-	old, next := sharing(t, b, 0), sharing(t, b, 0)
-	old.queue = newQueue(2)
+	old, next := sharingSlots(t, b, 0, 2), sharing(t, b, 0)
 	roomFor(t, b, old)
 	begin(t, old, "wait")
 	child := pid(old)
@@ -344,15 +347,14 @@ func TestModelsTakeTurns(t *testing.T) {
 	b := NewBudget(0)
 	log := filepath.Join(t.TempDir(), "starts")
 	engines := []*Engine{
-		sharing(t, b, 0, "--load", "20ms", "--starts", log), sharing(t, b, 0, "--load", "20ms", "--starts", log),
-		sharing(t, b, 0, "--load", "20ms", "--starts", log),
+		sharingSlots(t, b, 0, 2, "--load", "20ms", "--starts", log), sharingSlots(t, b, 0, 2, "--load", "20ms", "--starts", log),
+		sharingSlots(t, b, 0, 2, "--load", "20ms", "--starts", log),
 	}
 	roomFor(t, b, engines[0])
 	const each, clients = 30, 4
 	var wg sync.WaitGroup
 	for _, e := range engines {
 		e.timing.maxService = time.Second
-		e.queue = newQueue(2)
 		p := &Provider{Engine: e, MaxQueue: clients}
 		for range clients {
 			wg.Go(func() {
@@ -475,9 +477,7 @@ func TestNothingIsCutWhileModelsComeAndGo(t *testing.T) {
 	b := NewBudget(0)
 	var engines []*Engine
 	for i := range 4 {
-		e := sharing(t, b, 50*i, "--load", fmt.Sprintf("%dms", 5*i))
-		e.queue = newQueue(2)
-		engines = append(engines, e)
+		engines = append(engines, sharingSlots(t, b, 50*i, 2, "--load", fmt.Sprintf("%dms", 5*i)))
 	}
 	roomFor(t, b, engines[0], engines[3])
 	var over atomic.Bool

@@ -191,7 +191,7 @@ func (e *Engine) serve(service time.Duration) {
 		return
 	}
 	e.loads.done(time.Now())
-	e.ready, e.failure, e.current.loaded = true, nil, time.Now()
+	e.ready, e.turn.kept, e.failure, e.current.loaded = true, false, nil, time.Now()
 	e.answer(nil)
 	e.turn.claim.serving(service)
 	e.watchIdle()
@@ -247,9 +247,9 @@ func (e *Engine) attend(s *server, t *turn) *failure {
 			stopped = true
 		}
 	}
-	ctx, cancelSaving := e.caching(s.process.exited)
+	saving, cancelSaving := e.caching(s.process.exited)
 	defer cancelSaving()
-	s.save(ctx)
+	s.save(saving)
 	return nil
 }
 

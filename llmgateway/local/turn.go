@@ -50,20 +50,23 @@ func (e *Engine) pin() {
 	e.pinned()
 }
 
-// unpin notes that a request does not need the engine any more. The load that the last one waited for ends if it went by
-// itself. If it was sent away for want of time, the load goes on: otherwise a slow model would never be loaded.
-func (e *Engine) unpin(departed bool) {
+// unpin notes that a request does not need the engine any more. A load ends with the last one, unless one of them was sent
+// away for want of time: then it goes on, since otherwise a slow model would never be loaded.
+func (e *Engine) unpin(sentAway bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.pins--
-	if loading := e.turn != nil && !e.ready && !e.draining; loading {
-		e.turn.kept = e.turn.kept || !departed
+	if e.loading() {
+		e.turn.kept = e.turn.kept || sentAway
 		if e.pins == 0 && !e.turn.kept {
 			e.end()
 		}
 	}
 	e.pinned()
 }
+
+// loading reports whether the turn has not come to serving yet. mu is held.
+func (e *Engine) loading() bool { return e.turn != nil && !e.turn.ended && !e.ready && !e.draining }
 
 // pinned takes in that pins has changed. mu is held.
 func (e *Engine) pinned() {
@@ -116,14 +119,11 @@ func (e *Engine) reserve(t *turn) (stopped bool, failure *failure) {
 	}
 	report := e.budget.Report()
 	e.logger.Info("engine waits for memory", "bytes", found.bytes, "used", report.UsedBytes, "max_memory", report.MaxBytes)
-	for {
-		select {
-		case <-t.claim.granted:
-			return false, e.refusal(t)
-		case <-t.claim.told: // it has nothing yet that it could give
-		case <-t.stop:
-			return true, nil
-		}
+	select {
+	case <-t.claim.granted:
+		return false, e.refusal(t)
+	case <-t.stop:
+		return true, nil
 	}
 }
 
@@ -147,7 +147,7 @@ func (e *Engine) refusal(t *turn) *failure {
 	return again
 }
 
-// service returns how long a server that took so long to load is let serve before it must make room.
+// serviceAfter returns how long a server that took so long to load is let serve before it must make room.
 func (t timing) serviceAfter(loading time.Duration) time.Duration {
 	return min(max(loading, t.service), t.maxService)
 }
