@@ -23,6 +23,7 @@ type pair struct {
 type blob struct {
 	Tensor
 	data []byte
+	from io.Reader // instead of data
 }
 
 // Set adds a metadata value: uint32, uint64, int32, float32, bool, string, or a slice of one of string, float32, int32.
@@ -32,7 +33,13 @@ func (w *Writer) Set(key string, value any) {
 
 // Add adds a tensor. data is kept, not copied, and must have the size that the type and the dimensions ask for.
 func (w *Writer) Add(name string, t TensorType, dims []uint64, data []byte) {
-	w.tensors = append(w.tensors, blob{Tensor{Name: name, Type: t, Dims: dims}, data})
+	w.tensors = append(w.tensors, blob{Tensor: Tensor{Name: name, Type: t, Dims: dims}, data: data})
+}
+
+// AddFrom adds a tensor whose data are read while the file is written, for models that do not fit into memory. Of from,
+// as much is read as the type and the dimensions ask for.
+func (w *Writer) AddFrom(name string, t TensorType, dims []uint64, from io.Reader) {
+	w.tensors = append(w.tensors, blob{Tensor: Tensor{Name: name, Type: t, Dims: dims}, from: from})
 }
 
 // Write writes the file.
@@ -44,7 +51,11 @@ func (w *Writer) Write(out io.Writer) error {
 	buf := bufio.NewWriter(out)
 	write(buf, header)
 	for _, t := range w.tensors {
-		write(buf, t.data)
+		if t.from == nil {
+			write(buf, t.data)
+		} else if err := t.copy(buf); err != nil {
+			return fmt.Errorf("writing tensor %q: %w", t.Name, err)
+		}
 	}
 	if err := buf.Flush(); err != nil {
 		return fmt.Errorf("writing model: %w", err)
@@ -69,7 +80,7 @@ func (w *Writer) header() ([]byte, error) {
 	var offset uint64
 	for _, t := range w.tensors {
 		size, err := t.size()
-		if err == nil && size != uint64(len(t.data)) {
+		if err == nil && t.from == nil && size != uint64(len(t.data)) {
 			err = fmt.Errorf("%d bytes given, %d needed", len(t.data), size)
 		}
 		if err != nil {
@@ -92,6 +103,19 @@ func write(buf *bufio.Writer, data []byte) {
 	_, _ = buf.Write(data)
 	padding := align(uint64(len(data)), defaultAlignment) - uint64(len(data))
 	_, _ = buf.Write(make([]byte, padding))
+}
+
+// copy writes what comes from a reader.
+func (t blob) copy(buf *bufio.Writer) error {
+	size, err := t.size()
+	if err != nil {
+		return err
+	}
+	if _, err := io.CopyN(buf, t.from, int64(size)); err != nil { //nolint:gosec // G115: a tensor has below 2^50 bytes
+		return err
+	}
+	_, _ = buf.Write(make([]byte, align(size, defaultAlignment)-size))
+	return nil
 }
 
 func pad(b []byte) []byte {
