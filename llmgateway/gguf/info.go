@@ -34,6 +34,8 @@ type Info struct {
 	// SplitCount is the number of files the model is split into, and SplitNo counts this one from 0.
 	// A model in one file has 0 of them.
 	SplitCount, SplitNo uint64
+
+	layers layers
 }
 
 // Info collects what the header says about the model, with llama.cpp's defaults for what it leaves out.
@@ -71,6 +73,7 @@ func (f *File) Info() Info {
 	i.ValueLength = f.uintOr(arch+"attention.value_length", head)
 
 	i.VocabSize = f.uintOr(arch+"vocab_size", f.Metadata["tokenizer.ggml.tokens"].Len)
+	i.layers = f.readLayers(arch)
 	return i
 }
 
