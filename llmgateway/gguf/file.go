@@ -89,11 +89,12 @@ func (f *File) SizeBytes() uint64 {
 	return end
 }
 
-// TensorBytes returns how much memory the tensors take together.
+// TensorBytes returns how much memory the tensors take together. They may claim the same part of a file: if it is more than
+// the largest number, it is that.
 func (f *File) TensorBytes() uint64 {
-	var sum uint64
+	var n uint64
 	for _, t := range f.Tensors {
-		sum += t.SizeBytes()
+		n = sum(n, t.SizeBytes())
 	}
-	return sum
+	return n
 }

@@ -85,12 +85,11 @@ func (l *layers) addTensors(f *File) {
 		case len(t.Dims) < 2, !strings.HasSuffix(t.Name, ".weight"), strings.Contains(t.Name, "_embd"):
 			continue
 		}
-		// No tensor is above maxTensorBytes, and there are at most maxTensors: the sums fit.
+		of := l.matrices
 		if t.Dims[1]%tile != 0 || len(t.Dims) == 3 && strings.Contains(t.Name, "_exps") {
-			l.odd[t.Type] += t.SizeBytes()
-		} else {
-			l.matrices[t.Type] += t.SizeBytes()
+			of = l.odd
 		}
+		of[t.Type] = sum(of[t.Type], t.SizeBytes())
 	}
 	// Of a model in several files, the output may be in another one; large models have one of their own.
 	l.tied = !output && f.uint("split.count") < 2

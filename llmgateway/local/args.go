@@ -17,6 +17,7 @@ func (c Config) args(socket string, ctx int) []string {
 		"--alias", c.Name(),
 		"--parallel", strconv.Itoa(slots),
 		"--cache-ram", strconv.Itoa(c.CacheRAM),
+		"--ctx-checkpoints", strconv.Itoa(contextCheckpoints),
 		// A prompt that does not fit is an error, not a model that forgets its beginning.
 		"--no-context-shift",
 		"--jinja",
@@ -47,7 +48,7 @@ func (c Config) args(socket string, ctx int) []string {
 	if c.Embeddings != "" {
 		args = append(args, "--embeddings", "--pooling", c.Embeddings)
 		// An embedding's input must fit into one physical batch, which is 512 tokens unless told otherwise.
-		c.NUBatch = cmp.Or(c.NUBatch, c.NBatch, 2048)
+		c.NUBatch = c.embeddingBatch()
 	}
 	args = append(args, c.tuned()...)
 	if c.Args != "" {
@@ -55,6 +56,12 @@ func (c Config) args(socket string, ctx int) []string {
 	}
 	return args
 }
+
+// contextCheckpoints is how many states of a conversation each slot keeps, of models that cannot drop the end of one: those
+// with a sliding window or a recurrent state. Without any, the next message would make llama-server read everything again.
+// It makes up to three for each message and needs the last ones only; by its own choice it keeps 32, which for a window of a
+// large model are gigabytes.
+const contextCheckpoints = 4
 
 func (c Config) loadMode() string {
 	switch {
@@ -68,3 +75,5 @@ func (c Config) loadMode() string {
 		return "" // mmap, unless a device cannot
 	}
 }
+
+func (c Config) embeddingBatch() int { return cmp.Or(c.NUBatch, c.NBatch, 2048) }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -63,7 +64,7 @@ func (f *files) look(c Config) (found, *failure) {
 		if err != nil {
 			return seen, missing("the model file "+unusable(path, err), err)
 		}
-		model.WeightBytes += part.WeightBytes
+		model.WeightBytes += min(part.WeightBytes, math.MaxUint64-model.WeightBytes)
 	}
 	var projector *gguf.Info
 	if c.MMProj != "" {
@@ -78,7 +79,7 @@ func (f *files) look(c Config) (found, *failure) {
 	if missed != nil {
 		return seen, missed
 	}
-	seen.bytes += extra
+	seen.bytes += min(extra, math.MaxUint64-seen.bytes)
 	if seen.binary, err = FindServer(c.Binary); err != nil {
 		return seen, missing(unfound(err), err)
 	}
@@ -102,7 +103,8 @@ func (f *files) tuning(c Config) (bytes uint64, failure *failure) {
 			return 0, missing(named[path]+" "+unusable(path, err), err)
 		}
 		if path == c.ModelDraft {
-			bytes += Config{NCtx: c.NCtx, NParallel: c.NParallel}.memory(header, nil).Total()
+			more := Config{NCtx: c.NCtx, NParallel: c.NParallel}.memory(header, nil).Total()
+			bytes += min(more, math.MaxUint64-bytes)
 		} else {
 			bytes += header.WeightBytes
 		}
