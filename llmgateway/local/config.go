@@ -54,6 +54,9 @@ type Config struct {
 	Tuning
 	// Args holds further flags, made with [JoinArgs]. They come last and win.
 	Args string
+
+	// Command is a program to run in llama-server's place. With one, only NParallel counts of the fields above.
+	Command Command
 }
 
 // JoinArgs puts flags into the one string that a comparable [Config] can hold.
@@ -70,6 +73,12 @@ var ownFlags = []string{
 
 // Validate reports what is wrong with c, without looking at any file.
 func (c Config) Validate() error {
+	if c.Command != (Command{}) {
+		if c.NParallel < 0 {
+			return fmt.Errorf("n_parallel %d is negative", c.NParallel)
+		}
+		return c.Command.validate()
+	}
 	if c.ModelPath == "" {
 		return fmt.Errorf("a model file is needed")
 	}
@@ -118,8 +127,12 @@ func (c Config) hasFlag(flags ...string) bool {
 	return false
 }
 
-// Name returns what the model is called: the file's name without .gguf and without the number of its part.
+// Name returns what the model is called: the file's name without .gguf and without the number of its part. A command's
+// model is called as it says, or as the program.
 func (c Config) Name() string {
+	if c.Command != (Command{}) {
+		return c.Command.name()
+	}
 	name := strings.TrimSuffix(filepath.Base(c.ModelPath), ".gguf")
 	name = part.ReplaceAllString(name, "")
 	// llama-server takes a comma for the end of a name.
@@ -138,6 +151,11 @@ type Key struct {
 
 // Key looks up the files of c. A missing file is no error yet: it may be there when a request comes.
 func (c Config) Key() Key {
+	if c.Command != (Command{}) {
+		c.NParallel = c.slots()
+		path, _ := c.Command.path()
+		return Key{Config: c, binary: identify(path)}
+	}
 	if c.Binary == "" {
 		c.Binary, _ = FindServer("")
 	}

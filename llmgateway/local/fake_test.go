@@ -31,6 +31,8 @@ func TestMain(m *testing.M) {
 	switch {
 	case slices.Contains(os.Args, "--gateway"):
 		fakeGateway()
+	case slices.Contains(os.Args, "--openai"):
+		fakeProgram()
 	case slices.Contains(os.Args, "--fake"):
 		fakeServer()
 	default:

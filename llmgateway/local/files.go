@@ -54,6 +54,9 @@ func (f *files) check(c Config, age time.Duration) (found, *failure) {
 
 // look looks at all files. mu is held.
 func (f *files) look(c Config) (found, *failure) {
+	if c.Command != (Command{}) {
+		return c.Command.look()
+	}
 	model, err := f.header(c.ModelPath)
 	if err != nil {
 		return found{}, missing("the model file "+unusable(c.ModelPath, err), err)
@@ -227,7 +230,7 @@ func (e *Engine) ModelInfo() llmgateway.ModelInfo {
 
 // media reports whether requests may contain images or sound.
 func (c Config) media() bool {
-	return c.MMProj != "" || c.hasFlag("--mmproj", "-mm", "--mmproj-url", "-mmu")
+	return c.MMProj != "" || c.Command != (Command{}) || c.hasFlag("--mmproj", "-mm", "--mmproj-url", "-mmu")
 }
 
 // context returns what one request may hold. A model is not asked for more than it was trained for, or is scaled to.

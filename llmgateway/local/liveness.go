@@ -119,6 +119,7 @@ func (l *loading) look(ctx context.Context) (ready bool, failure *failure) {
 	if status == http.StatusOK {
 		return true, nil
 	}
+	l.server.settleHealth(status)
 	l.answered = l.answered || err == nil
 	now := time.Now()
 	l.notice(now)

@@ -33,10 +33,13 @@ func (p *Provider) Generate(ctx context.Context, req *llmgateway.Request) iter.S
 			yield(llmgateway.Event{}, unsuitable("the local model takes images as data: URLs; it fetches none", nil))
 			return
 		}
-		req, err := withToolChoice(req)
-		if err != nil {
-			yield(llmgateway.Event{}, err)
-			return
+		command := p.Engine.key.Command
+		req, err := req, error(nil)
+		if command == (Command{}) {
+			if req, err = withToolChoice(req); err != nil {
+				yield(llmgateway.Event{}, err)
+				return
+			}
 		}
 		// A request that waits for its slot holds the engine like one that has it: its configuration may go meanwhile.
 		release, err := p.Engine.hold(ctx)
@@ -57,7 +60,9 @@ func (p *Provider) Generate(ctx context.Context, req *llmgateway.Request) iter.S
 		defer func() { p.Engine.queue.leave(j, whole) }()
 		// llama-server has one model, whatever the request says.
 		attempt := *req
-		attempt.Model = p.Engine.key.Name()
+		if command == (Command{}) || command.Model != "" {
+			attempt.Model = p.Engine.key.Name()
+		}
 		for first, again := true, true; again; first = false {
 			again, whole = p.try(ctx, &attempt, j, first, yield)
 		}
@@ -89,7 +94,9 @@ func (p *Provider) try(ctx context.Context, req *llmgateway.Request, j *job, fir
 	defer lease.Release()
 	p.Engine.queue.send(j, lease.server)
 	steered := *req
-	steered.Additions = append(slices.Clip(req.Additions), j.extra(p.Engine.key.slots())...)
+	if lease.server.slots != "" {
+		steered.Additions = append(slices.Clip(req.Additions), j.extra(p.Engine.key.slots())...)
+	}
 	began := time.Now()
 	answered := false
 	for event, err := range lease.server.client.Generate(ctx, &steered) {

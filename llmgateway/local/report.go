@@ -108,7 +108,10 @@ type Report struct {
 // Report returns how the engine is.
 func (e *Engine) Report() Report {
 	r := Report{
-		Name: e.key.Name(), ModelFile: filepath.Base(e.key.ModelPath), Status: e.Status(), LastFailure: e.LastFailure(),
+		Name: e.key.Name(), Status: e.Status(), LastFailure: e.LastFailure(),
+	}
+	if e.key.ModelPath != "" {
+		r.ModelFile = filepath.Base(e.key.ModelPath)
 	}
 	if found, failure := e.files.check(e.key.Config, e.timing.recheck); failure == nil {
 		r.EstimatedBytes = found.bytes
@@ -141,7 +144,7 @@ func (c *claim) resident() bool {
 
 // withoutFolders shortens the paths in a line to the names of files.
 func (c Config) withoutFolders(line string) string {
-	for _, path := range []string{c.ModelPath, c.MMProj, c.Binary} {
+	for _, path := range []string{c.ModelPath, c.MMProj, c.Binary, c.Command.Program} {
 		if path != "" { // these may hold spaces
 			line = strings.ReplaceAll(line, path, filepath.Base(path))
 		}

@@ -12,10 +12,10 @@ import (
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/openai"
 )
 
-// server is one run of llama-server: a process, its socket, and how to talk to it.
+// server is one run of llama-server, or of another program: a process, where it listens, and how to talk to it.
 type server struct {
 	process   *process
-	socket    string
+	socket    string // or empty if it listens on a port
 	log       *serverLog
 	transport *http.Transport
 	client    *openai.Client
@@ -23,9 +23,10 @@ type server struct {
 	loaded    time.Time   // when it began to take requests; the engine's mu guards it
 	answered  atomic.Bool // a whole answer came from it
 
-	health string // the page that says 200 once the model is loaded
-	slots  string // the page that its main loop answers, or empty
-	early  bool   // it listens before it loads
+	health     string // the page that says 200 once the model is loaded
+	healthElse string // the page to look at if there is no such page
+	slots      string // the page that its main loop answers, or empty
+	early      bool   // it listens before it loads
 
 	cache *promptCache         // or nil
 	held  func(slot int) chain // the prompt that a slot holds
@@ -40,13 +41,16 @@ func (e *Engine) start() (*server, *failure) {
 	if failure != nil {
 		return nil, failure
 	}
+	log := &serverLog{logger: e.logger}
+	if e.key.Command != (Command{}) {
+		return e.key.Command.start(found.binary, log)
+	}
 	socket, err := sockets.reserve()
 	if err != nil {
 		return nil, newFailure("there is no place for a socket", err)
 	}
 	s := &server{
-		socket: socket, log: &serverLog{logger: e.logger},
-		health: "/health", slots: "/slots", early: true,
+		socket: socket, log: log, health: "/health", slots: "/slots", early: true,
 		modelPath: e.key.ModelPath, model: identify(parts(e.key.ModelPath)...),
 	}
 	args := append(e.key.stretched(found.model), e.key.args(socket, e.key.context(found.model))...)
@@ -59,17 +63,22 @@ func (e *Engine) start() (*server, *failure) {
 		sockets.release(socket)
 		return nil, newFailure("llama-server could not be started; was it built for this machine?", err)
 	}
+	s.connect("unix", socket)
+	return s, nil
+}
+
+// connect says where the server listens.
+func (s *server) connect(network, address string) {
 	s.transport = &http.Transport{
 		DialContext: openai.DialForBodies(func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+			return (&net.Dialer{}).DialContext(ctx, network, address)
 		}),
 		// A connection that is kept may be closed by the server just when it is used again; a new one takes microseconds.
 		DisableKeepAlives:  true,
 		DisableCompression: true,
 		WriteBufferSize:    16 << 10,
 	}
-	s.client = &openai.Client{BaseURL: &url.URL{Scheme: "http", Host: "llama", Path: "/v1"}, Transport: s.transport}
-	return s, nil
+	s.client = &openai.Client{BaseURL: &url.URL{Scheme: "http", Host: "localhost", Path: "/v1"}, Transport: s.transport}
 }
 
 // end ends the process, and removes what it leaves.
@@ -81,6 +90,9 @@ func (s *server) end(patience time.Duration) {
 // modelReplaced reports whether the model's file is not as it was when s began to load it. The file of another name that
 // took its place does no harm to a running server, but one that was written into the old one does.
 func (s *server) modelReplaced() bool {
+	if s.modelPath == "" {
+		return false
+	}
 	now := identify(parts(s.modelPath)...)
 	return now != s.model && now.inode == s.model.inode
 }
