@@ -197,7 +197,7 @@ func TestErrorAfterAPingIsAnEvent(t *testing.T) {
 		provider silent openai %s
 		model m {
 			to silent {
-				first_token_timeout 300ms
+				first_token_timeout 800ms
 			}
 		}
 		ping_interval 50ms
@@ -205,7 +205,7 @@ func TestErrorAfterAPingIsAnEvent(t *testing.T) {
 	for _, protocol := range protocols {
 		got, err := g.ask(t.Context(), g.client(protocol), chat("m", "hello", true))
 		const end = ": X-Llm-Attempts: 1\n\n" +
-			`data: {"error":{"message":"silent: no first token within 300ms","type":"server_error","param":null,"code":"timeout"}}` + "\n\n"
+			`data: {"error":{"message":"silent: no first token within 800ms","type":"server_error","param":null,"code":"timeout"}}` + "\n\n"
 		if rest := strings.TrimLeft(got.body, ": ping\n"); err != nil || got.status != 200 || !strings.HasPrefix(got.body, ": ping\n\n") || ": "+rest != end {
 			t.Errorf("%s: got %d %q, %v", protocol, got.status, got.body, err)
 		}
