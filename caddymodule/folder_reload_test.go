@@ -1,11 +1,16 @@
 package caddymodule
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
 )
 
 func TestReloadOfAFolderWhileStreaming(t *testing.T) {
@@ -136,8 +141,53 @@ func TestReloadsOfAFolderLeaveNothingBehind(t *testing.T) {
 		t.Fatal(err)
 	}
 	await(t, "end of everything", func() bool {
-		left := 0
-		folders.Range(func(any, any) bool { left++; return true })
-		return left == 0 && len(engineRefs()) == 0 && len(g.servers()) == 0
+		return heldFolders() == 0 && len(engineRefs()) == 0 && len(g.servers()) == 0
 	})
+}
+
+func TestValidatingAFolderStartsNothing(t *testing.T) {
+	g := newGateway(t)
+	g.place("starter.gguf", "m.gguf")
+	g.start("respond nothing")
+	before := settled(t, g)
+	var config *caddy.Config
+	if err := json.Unmarshal(adapt(t, g.caddyfile(folderSite(t, g, "preload m", ""))), &config); err != nil {
+		t.Fatal(err)
+	}
+	for range 10 {
+		if err := caddy.Validate(config); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(engineRefs()) != 0 || heldFolders() != 0 {
+		t.Errorf("references to engines: %v; %d folders", engineRefs(), heldFolders())
+	}
+	checkBack(t, g, before)
+}
+
+func heldFolders() (n int) {
+	folders.Range(func(any, any) bool {
+		n++
+		return true
+	})
+	return n
+}
+
+func TestTerminatedCaddyEndsTheModelsOfAFolder(t *testing.T) {
+	g := newGateway(t)
+	g.options = "grace_period 20s"
+	g.place("starter.gguf", "m.gguf")
+	g.spawn(folderSite(t, g, "preload m", ""))
+	streams, server, resume := startCounting(t, g, protocols...)
+	if err := g.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(50 * time.Millisecond) // it lets go of the folder, and not of what streams
+	resume()
+	streams.check(t)
+	g.wait()
+	if code := g.cmd.ProcessState.ExitCode(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	await(t, "end of the model server", func() bool { return !alive(server) })
 }

@@ -273,3 +273,45 @@ func TestProjectorWidthsComeFromItsTensors(t *testing.T) {
 		}
 	}
 }
+
+// FuzzInventory has files of any names. Models have names of their own and projectors from their folders, and of files that
+// make no model the reason is told.
+func FuzzInventory(f *testing.F) {
+	f.Add("m-Q4_K_M.gguf\nmmproj-m-f16.gguf\nsub/m.gguf", uint64(0))
+	f.Add("m-00001-of-00002.gguf\nm-00002-of-00002.gguf\n-00001-of-00001.gguf\nmmproj.gguf", uint64(2))
+	f.Add("mmproj-q8_0.gguf\nq8_0.gguf\n--.gguf\nmmprojmmproj-f16.gguf\n\xff.gguf", uint64(1))
+	f.Fuzz(func(t *testing.T, names string, parts uint64) {
+		seen := make(map[string]bool)
+		var files []weights
+		for name := range strings.SplitSeq(names, "\n") {
+			path := filepath.Join("/models", name)
+			if !strings.HasPrefix(path, "/models/") || !strings.HasSuffix(path, ".gguf") || seen[path] {
+				continue
+			}
+			seen[path] = true
+			w := weights{path: path, kind: kindModel, parts: parts}
+			if strings.Contains(name, kindProjector) {
+				w.kind = kindProjector
+			}
+			files = append(files, w)
+		}
+		slices.SortFunc(files, func(a, b weights) int { return strings.Compare(a.path, b.path) })
+		inv := takeInventory("/models", files)
+		told := len(inv.others)
+		for i, m := range inv.models {
+			if i > 0 && m.name <= inv.models[i-1].name {
+				t.Errorf("%q and %q", inv.models[i-1].name, m.name)
+			}
+			if _, ok := inv.broken[m.name]; ok {
+				t.Errorf("%q is offered and broken", m.name)
+			}
+			if m.projector.path != "" && filepath.Dir(m.projector.path) != filepath.Dir(m.file.path) {
+				t.Errorf("%q has the projector %q", m.file.path, m.projector.path)
+			}
+			told++
+		}
+		if told += len(inv.broken); len(files) > 0 && told == 0 {
+			t.Errorf("nothing is said of %q", names)
+		}
+	})
+}
