@@ -19,15 +19,16 @@ func init() {
 		Usage: "<command>",
 		Short: "Commands for working with language models",
 		Long: `
-Lists, inspects and downloads models.
+Lists, inspects and downloads models, and talks to them.
 
 	caddy llm models                      what there is in ./models
 	caddy llm models --config Caddyfile   what a configuration runs
 	caddy llm inspect model.gguf          what the header of a file says
 	caddy llm pull <repository>           a model from Hugging Face
+	caddy llm chat                        a conversation with a running gateway
 `,
 		CobraFunc: func(cmd *cobra.Command) {
-			cmd.AddCommand(modelsCommand(), inspectCommand(), pullCommand())
+			cmd.AddCommand(modelsCommand(), inspectCommand(), pullCommand(), chatCommand())
 			cmd.RunE = harmless(func(cmd *cobra.Command, args []string) error {
 				if len(args) > 0 {
 					return fmt.Errorf("unknown command %q; `caddy llm` lists what there is", args[0])

@@ -31,6 +31,7 @@ is broken, it says how, and the exit code is not zero.
 	cmd.Flags().IntVar(&load.Slots, "n-parallel", 1, "Requests at once")
 	cmd.Flags().StringVar(&projector, "mmproj", "", "File of the vision projector to load with the model")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "Write JSON")
+	cmd.DisableFlagsInUseLine = true
 	cmd.RunE = harmless(func(cmd *cobra.Command, args []string) error {
 		m, broken := inspect.Open(args[0])
 		if errors.Is(broken, inspect.ErrLaterPart) {

@@ -42,6 +42,7 @@ the one of the configuration, or Caddy's default.
 	cmd.Flags().IntVar(&l.load.Context, "n-ctx", 4096, "Context to estimate memory for, where no configuration says it")
 	cmd.Flags().IntVar(&l.load.Slots, "n-parallel", 1, "Requests at once, where no configuration says it")
 	cmd.Flags().BoolVar(&l.json, "json", false, "Write JSON")
+	cmd.DisableFlagsInUseLine = true
 	cmd.RunE = harmless(func(cmd *cobra.Command, args []string) error { return l.list(cmd.OutOrStdout(), args) })
 	return cmd
 }

@@ -44,6 +44,7 @@ https://huggingface.co; only that one gets the token.
 	cmd.Flags().BoolVar(&p.Projector, "mmproj", false, "Download the repository's vision projector, too")
 	cmd.Flags().BoolVar(&p.Replace, "force", false, "Replace files that are there and differ")
 	cmd.Flags().IntVar(&connections, "connections", 4, "How many parts of a file to fetch at once")
+	cmd.DisableFlagsInUseLine = true
 	cmd.RunE = harmless(func(cmd *cobra.Command, args []string) error {
 		r, err := hub.ParseReference(args[0])
 		if err != nil {
