@@ -206,3 +206,22 @@ func TestToolChoiceIsHeeded(t *testing.T) {
 		t.Errorf("a tool that is not there: got %v, %v", a, err)
 	}
 }
+
+// TestCompletionsBesideImages is about a server with a projector, which by itself takes no list of prompts.
+func TestCompletionsBesideImages(t *testing.T) {
+	g, _ := startSeeing(t)
+	client, url := g.client("HTTP/2.0"), g.url("/completions")
+	for _, body := range []string{
+		`{"model":"plain","prompt":"It was maple. The code word is: "}`,
+		`{"model":"plain","prompt":["It was maple. The code word is: "]}`,
+		`{"model":"eager","prompt":["It was maple. The code word is: "],"echo":false}`,
+	} {
+		if got := gjson.Get(fetch(t, client, url, body)[0], "choices.0.text").Str; got != "maple" {
+			t.Errorf("%s: got %q, want maple", body, got)
+		}
+	}
+	_, err := post(t.Context(), client, url, `{"model":"plain","prompt":["a","b"]}`)
+	if err == nil || !strings.Contains(err.Error(), "one text at a time") {
+		t.Errorf("two prompts: got %v", err)
+	}
+}

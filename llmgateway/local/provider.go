@@ -29,17 +29,11 @@ type Provider struct {
 // [llmgateway.Error].
 func (p *Provider) Generate(ctx context.Context, req *llmgateway.Request) iter.Seq2[llmgateway.Event, error] {
 	return func(yield func(llmgateway.Event, error) bool) {
-		if p.Engine.key.media() && fetches(req) {
-			yield(llmgateway.Event{}, unsuitable("the local model takes images as data: URLs; it fetches none", nil))
-			return
-		}
 		command := p.Engine.key.Command
-		req, err := req, error(nil)
-		if command == (Command{}) {
-			if req, err = withToolChoice(req); err != nil {
-				yield(llmgateway.Event{}, err)
-				return
-			}
+		req, err := p.adapt(req)
+		if err != nil {
+			yield(llmgateway.Event{}, err)
+			return
 		}
 		// A request that waits for its slot holds the engine like one that has it: its configuration may go meanwhile.
 		release, err := p.Engine.hold(ctx)
@@ -66,6 +60,21 @@ func (p *Provider) Generate(ctx context.Context, req *llmgateway.Request) iter.S
 		for first, again := true, true; again; first = false {
 			again, whole = p.try(ctx, &attempt, j, first, yield)
 		}
+	}
+}
+
+// adapt returns the request that says to llama-server what req says to OpenAI.
+func (p *Provider) adapt(req *llmgateway.Request) (*llmgateway.Request, error) {
+	media := p.Engine.key.media()
+	switch {
+	case media && fetches(req):
+		return nil, unsuitable("the local model takes images as data: URLs; it fetches none", nil)
+	case p.Engine.key.Command != (Command{}): // what other servers do is theirs to know
+		return req, nil
+	case media && req.Operation == llmgateway.Completion:
+		return withOnePrompt(req)
+	default:
+		return withToolChoice(req)
 	}
 }
 
