@@ -119,15 +119,15 @@ func (t *Table) fitting(d *demand, failures []failure) []string {
 	var names []string
 	for _, model := range t.names() {
 		for _, target := range t.Models[model].Targets {
-			name := target.Name + "/" + model
 			failed := slices.ContainsFunc(failures, func(f failure) bool { return f.target == target })
-			p := target.provider(model)
-			if failed || p == nil || slices.Contains(names, name) || llmgateway.StatusOf(p).State == llmgateway.StateDisabled {
-				continue
-			}
-			// Where one context was too short, only one that is known to be longer is worth naming.
-			if l := target.limits(p); d.unmet(l) == nil && (d.exceeded == 0 || l.Context > 0) {
-				names = append(names, name)
+			for _, asked := range target.offers(model) {
+				name := target.Name + "/" + asked
+				if failed && (asked == model || asked == d.req.Model) || slices.Contains(names, name) {
+					continue
+				}
+				if target.fits(d, asked) {
+					names = append(names, name)
+				}
 			}
 		}
 	}
@@ -135,6 +135,28 @@ func (t *Table) fitting(d *demand, failures []failure) []string {
 		names = append(names[:maxNamed], "...")
 	}
 	return names
+}
+
+// offers returns the names that stand for a configured one at the target: those of a catalog's models where the name ends
+// in *, else the name itself.
+func (t *Target) offers(model string) []string {
+	prefix, many := strings.CutSuffix(model, "*")
+	c, ok := t.Provider.(llmgateway.Catalog)
+	if !many || !ok || t.Model != "" {
+		return []string{model}
+	}
+	return slices.DeleteFunc(slices.Clone(c.Models()), func(name string) bool { return !strings.HasPrefix(name, prefix) })
+}
+
+// fits reports whether the target could serve the request if it asked for the model. Where one context was too short, only
+// one that is known to be longer fits.
+func (t *Target) fits(d *demand, asked string) bool {
+	p := t.provider(asked)
+	if p == nil || llmgateway.StatusOf(p).State == llmgateway.StateDisabled {
+		return false
+	}
+	l := t.limits(p)
+	return d.unmet(l) == nil && (d.exceeded == 0 || l.Context > 0)
 }
 
 // advice is the end of the error for a request that is beyond all targets it may go to: who else could be asked.

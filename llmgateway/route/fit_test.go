@@ -145,6 +145,30 @@ func TestRequestBeyondAllTargetsSaysWhoCan(t *testing.T) {
 	}
 }
 
+func TestCatalogsModelsAreNamedOneByOne(t *testing.T) {
+	model := func(name string, vision bool) llmgateway.Provider {
+		return knowing{does(name), llmgateway.ModelInfo{Name: name, Vision: vision}}
+	}
+	folder := named("folder", &catalog{models: map[string]llmgateway.Provider{
+		"text": model("text", false), "more": model("more", false), "sees": model("sees", true), "sees-too": model("sees-too", true),
+	}})
+	table := &Table{
+		Models:    map[string]*Router{"*": {Targets: []*Target{folder}}, "se*": {Targets: []*Target{folder, can("far", does(errBoom), 0)}}},
+		Providers: []string{"folder", "far"},
+	}
+	req := needing(t, llmgateway.Chat, withImage)
+	req.Model = "text"
+	got := ask(t.Context(), table, req)
+	got.check(t, "", "", llmgateway.Unsupported)
+	if want := "folder: it cannot take images; what can take this request here: folder/sees, folder/sees-too"; got.err.Message != want {
+		t.Errorf("got  %q\nwant %q", got.err.Message, want)
+	}
+	for _, name := range []string{"sees", "sees-too"} {
+		req.Model = "folder/" + name
+		ask(t.Context(), table, req).check(t, name, "", "")
+	}
+}
+
 func TestTooLongForOneContextGoesToALongerOne(t *testing.T) {
 	full := fails(llmgateway.ContextLength)
 	target := func(name string, context int, does *script) *Target {
