@@ -63,6 +63,7 @@ func fakeServer() {
 	failing := flags.Int("failing", 0, "how many starts fail while loading")
 	crash := flags.Bool("crash", false, "crash on every request")
 	slots := flags.String("slots", "", "hang: GET /slots does; ok: it answers")
+	pace := flags.String("pace", "", "tokens of a prompt and tokens of an answer per second, such as 1000/50: work like llama-server")
 	stubborn := flags.Bool("stubborn", false, "ignore SIGTERM")
 	if err := flags.Parse(os.Args[slices.Index(os.Args, "--fake"):]); err != nil {
 		os.Exit(2)
@@ -120,8 +121,13 @@ func fakeServer() {
 	mux.HandleFunc("GET /env", func(w http.ResponseWriter, _ *http.Request) {
 		_ = json.NewEncoder(w).Encode(os.Environ())
 	})
+	slow := newSlowServer(*pace)
 	mux.HandleFunc("POST /v1/chat/completions", func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
+		if slow != nil {
+			slow.answer(w, body)
+			return
+		}
 		if *crash {
 			os.Exit(3)
 		}

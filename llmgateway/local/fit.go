@@ -6,15 +6,25 @@ import "math"
 const forgetting = 0.92
 
 // line is the best fit of y = base + slope*x for what was measured, neither of them negative. Deviations count by what
-// they are in relation to y, so that small values are fitted as well as large ones, and a value that is far too large,
-// since the machine was busy with something else, does little harm.
-type line struct{ w, x, y, xx, xy float64 }
+// they are in relation to y, so that small values are fitted as well as large ones.
+type line struct {
+	points          int
+	w, x, y, xx, xy float64
+}
 
 func (l *line) add(x, y float64) {
 	if !(y > 0) || !(x >= 0) || math.IsInf(x+y, 0) {
 		return
 	}
-	w := 1 / (y * y)
+	scale := y
+	if at := l.at(x); l.points >= 3 && at > 0 {
+		// The machine may have been busy with something else. If it has become that much slower or faster, the next ones
+		// will say so too.
+		y = min(max(y, at/2), 2*at)
+		scale = at
+	}
+	l.points++
+	w := 1 / (scale * scale)
 	l.w = l.w*forgetting + w
 	l.x = l.x*forgetting + w*x
 	l.y = l.y*forgetting + w*y
@@ -22,11 +32,11 @@ func (l *line) add(x, y float64) {
 	l.xy = l.xy*forgetting + w*x*y
 }
 
-func (l *line) known() bool { return l.w > 0 }
+func (l *line) known() bool { return l.points > 0 }
 
 func (l *line) fit() (base, slope float64) {
 	switch spread := l.w*l.xx - l.x*l.x; {
-	case l.w == 0:
+	case l.points == 0:
 		return 0, 0
 	case l.x == 0:
 		return l.y / l.w, 0

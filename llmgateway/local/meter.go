@@ -158,7 +158,9 @@ func (m *meter) end(j *job, whole bool, now time.Time) {
 
 func (m *meter) learnPrompt(j *job, t timings) {
 	all := float64(t.prompt + t.cached)
-	if images := j.size.Images; images == 0 {
+	if images := j.size.Images; len(j.prompt.Links) == 0 {
+		// Nobody has looked how long it is.
+	} else if images == 0 {
 		m.tokens.add(float64(j.size.Text), all)
 	} else {
 		m.imageSize.add(max(0, all-m.textTokens(j.size.Text)) / float64(images))

@@ -42,7 +42,7 @@ func (p *Provider) Generate(ctx context.Context, req *llmgateway.Request) iter.S
 			return
 		}
 		defer release()
-		j, err := newJob(req, p.Engine.key.slots(), p.MaxWait > 0)
+		j, err := newJob(req, p.Engine.key.slots(), p.Engine.queue.isTimed(p.MaxWait > 0))
 		if err == nil {
 			err = p.enter(ctx, j)
 		}

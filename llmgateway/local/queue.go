@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
@@ -16,6 +17,8 @@ import (
 // needs several slots and somebody behind it needs fewer. llama-server has a queue too, but ours is bounded, ordered and
 // visible, and knows who continues which conversation.
 type queue struct {
+	timed atomic.Bool // somebody wants to know how long requests take
+
 	mu      sync.Mutex // guards what follows
 	table   table
 	waiting list.List // of *job
@@ -25,6 +28,14 @@ type queue struct {
 }
 
 func newQueue(slots int) *queue { return &queue{table: make(table, slots)} }
+
+// isTimed reports whether it matters how long a request takes: for itself, or for others since some came for which it did.
+func (q *queue) isTimed(itself bool) bool {
+	if itself && !q.timed.Load() {
+		q.timed.Store(true)
+	}
+	return q.timed.Load()
+}
 
 // limits are how long a request may have to wait. 0 is no bound for maxWait, and no place to wait for maxQueue.
 type limits struct {
