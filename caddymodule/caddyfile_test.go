@@ -39,12 +39,14 @@ var blocks = []block{
 		around: "%s",
 		words: with(loadBalanced, map[string]string{
 			"provider": "another echo", "model": "another", "first_token_timeout": "1s", "stream_idle_timeout": "1s", "timeout": "0s",
+			"ping_interval": "1s",
 		}),
 		repeatable: []string{"provider", "model"},
 		more:       []string{"model"},
 		wrong: map[string][]string{
 			"lb_policy": {"fastest"}, "lb_retries": notANumber, "lb_try_duration": notADuration, "lb_try_interval": notADuration,
 			"first_token_timeout": notADuration, "stream_idle_timeout": notADuration, "timeout": notADuration,
+			"ping_interval": notADuration,
 		},
 	},
 	{
@@ -60,8 +62,10 @@ var blocks = []block{
 	{
 		name:   "a target",
 		around: "model another {\nto echo {\n%s\n}\n}",
-		words:  map[string]string{"first_token_timeout": "1s", "timeout": "0s"},
-		wrong:  map[string][]string{"first_token_timeout": notADuration, "timeout": notADuration},
+		words:  map[string]string{"first_token_timeout": "1s", "timeout": "0s", "context": "4096", "capabilities": "tools"},
+		wrong: map[string][]string{
+			"first_token_timeout": notADuration, "timeout": notADuration, "context": notANumber, "capabilities": {"magic"},
+		},
 	},
 	{
 		name:       "a provider",
@@ -78,14 +82,20 @@ var blocks = []block{
 			"n_ctx": "4096", "n_batch": "512", "n_threads": "0", "n_gpu_layers": "all", "n_parallel": "2", "max_queue": "0", "mmproj": "p.gguf",
 			"f16_kv": "false", "cache_type_k": "q8_0", "cache_type_v": "q8_0", "cache_ram": "512MiB", "embeddings": "mean", "use_mlock": "false",
 			"use_mmap": "false", "preload": "false", "keep_alive": "0s", "llama_server": "/bin/llama-server", "args": "--seed 1",
+			"max_wait": "1s", "cache_dir": "cache", "n_ubatch": "512", "n_threads_batch": "4", "n_cpu_moe": "3", "flash_attn": "on",
+			"split_mode": "row", "tensor_split": "3,1", "main_gpu": "0", "rope_scaling": "yarn", "rope_scale": "4",
+			"rope_freq_base": "10000", "lora": "l.gguf", "model_draft": "d.gguf", "n_draft": "8", "chat_template": "chatml",
+			"chat_template_file": "t.jinja", "reasoning_format": "deepseek", "reasoning_budget": "0",
 		},
-		repeatable: []string{"args"},
+		repeatable: []string{"args", "lora"},
 		missing:    []string{"f16_kv", "use_mlock", "use_mmap", "preload", "embeddings"},
 		more:       []string{"args"},
 		wrong: map[string][]string{
 			"n_ctx": notANumber, "n_batch": notANumber, "n_threads": notANumber, "n_parallel": notANumber, "max_queue": notANumber,
 			"f16_kv": {"maybe", "1"}, "use_mlock": {"TRUE"}, "use_mmap": {"off"}, "preload": {"true starter"},
-			"cache_ram": {"much", "-1GiB", "16EiB", "10EiB"}, "keep_alive": notADuration,
+			"cache_ram": {"much", "-1GiB", "16EiB", "10EiB"}, "keep_alive": notADuration, "max_wait": notADuration,
+			"n_ubatch": notANumber, "n_threads_batch": notANumber, "n_cpu_moe": notANumber, "main_gpu": notANumber, "n_draft": notANumber,
+			"rope_scale": {"large"}, "rope_freq_base": {"low"}, "reasoning_budget": {"some"}, "lora": {"l.gguf much"},
 		},
 	},
 }
