@@ -29,6 +29,9 @@ func parseHandler(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 //		provider <name> llamacpp <file.gguf>|<folder>/ {
 //			...
 //		}
+//		provider <name> command <program> <args...> {
+//			...
+//		}
 //		provider <name> openai [<base_url>] {
 //			base_url  <url>            # default: https://api.openai.com/v1, which needs a key
 //			api_key   <placeholder>    # such as {env.OPENAI_API_KEY}; if it is empty the provider is switched off

@@ -28,8 +28,12 @@ import (
 )
 
 // TestMain makes this very program a Caddy, as caddymodule/cmd/caddy is one, for tests that need it in a process of its
-// own. Tests are called with flags only.
+// own, and a server for the provider command. Tests are called with flags only.
 func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == "openai-server" {
+		openAIServer()
+		return
+	}
 	if len(os.Args) > 1 && !strings.HasPrefix(os.Args[1], "-") {
 		caddycmd.Main()
 		return

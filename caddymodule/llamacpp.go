@@ -5,8 +5,6 @@ import (
 	"context"
 	"errors"
 	"iter"
-	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -18,13 +16,6 @@ import (
 func init() {
 	caddy.RegisterModule(LlamaCPP{})
 }
-
-// engines holds the local models of all running configurations, so that a reload keeps what is loaded. The key is
-// everything that a server is started with.
-var engines = caddy.NewUsagePool()
-
-// budget is the memory that they share. It survives reloads, as they do; the running configuration sets its size.
-var budget = sync.OnceValue(func() *local.Budget { return local.NewBudget(0) })
 
 // LlamaCPP runs a GGUF model with llama.cpp's server, as a process that the gateway supervises. Providers with equal
 // settings share one process, across sites and reloads. Words are llama.cpp's own.
@@ -102,11 +93,8 @@ type LlamaCPP struct {
 	// Further flags for llama-server.
 	Args []string `json:"args,omitempty"`
 
-	folder   *llamaFolder // if there are many models; what follows is for one
-	provider *local.Provider
-	key      local.Key
-	held     bool
-	withdraw func() // what was asked of the engine; nil before start
+	folder *llamaFolder // if there are many models
+	engine heldEngine   // if there is one
 }
 
 const defaultMaxQueue = 64
@@ -139,28 +127,7 @@ func (l *LlamaCPP) Provision(ctx caddy.Context) error {
 	if l.PreloadModels != nil {
 		return errors.New("preload: names are for folders of models; for a single one, write preload alone")
 	}
-	l.key = config.Key()
-	engine, err := holdEngine(l.key)
-	if err != nil {
-		return err
-	}
-	l.held = true
-	l.provider = &local.Provider{Engine: engine, MaxQueue: maxQueue, MaxWait: time.Duration(l.MaxWait)}
-	return nil
-}
-
-// holdEngine takes a reference to an engine, which whoever took it gives back with engines.Delete.
-func holdEngine(key local.Key) (*local.Engine, error) {
-	value, _, err := engines.LoadOrNew(key, func() (caddy.Destructor, error) {
-		// Not the context's logger: the engine outlives the configuration that starts it.
-		engine := local.NewEngine(key, budget(), slog.New(currentLog{}))
-		settling.add(engine)
-		return engine, nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	return value.(*local.Engine), nil
+	return l.engine.hold(config, maxQueue, time.Duration(l.MaxWait))
 }
 
 // config translates the settings.
@@ -208,59 +175,22 @@ func (l *LlamaCPP) Cleanup() error {
 	if l.folder != nil {
 		return l.folder.cleanup()
 	}
-	if !l.held {
-		return nil
-	}
-	l.held = false
-	if l.withdraw != nil {
-		l.withdraw()
-	}
-	_, err := engines.Delete(l.key)
-	return err
+	return l.engine.release()
 }
 
 // start implements starter.
-func (l *LlamaCPP) start() {
-	l.withdraw = l.provider.Engine.KeepAlive(time.Duration(l.KeepAlive))
-	if l.Preload {
-		l.provider.Engine.Preload()
-	}
-}
+func (l *LlamaCPP) start() { l.engine.begin(time.Duration(l.KeepAlive), l.Preload) }
 
-// Generate implements llmgateway.Provider. Requests may still come after Cleanup, over connections of the configuration
-// that went, or have been on their way: if nobody else has the engine any more, they get one of their own.
+// Generate implements llmgateway.Provider.
 func (l *LlamaCPP) Generate(ctx context.Context, req *llmgateway.Request) iter.Seq2[llmgateway.Event, error] {
-	return func(yield func(llmgateway.Event, error) bool) {
-		for event, err := range l.provider.Generate(ctx, req) {
-			if errors.Is(err, local.ErrClosed) {
-				l.generateLate(ctx, req, yield)
-				return
-			}
-			if !yield(event, err) {
-				return
-			}
-		}
-	}
-}
-
-// generateLate answers a request whose engine is closed.
-func (l *LlamaCPP) generateLate(ctx context.Context, req *llmgateway.Request, yield func(llmgateway.Event, error) bool) {
-	engine, err := holdEngine(l.key)
-	if err != nil {
-		yield(llmgateway.Event{}, err)
-		return
-	}
-	defer func() { _, _ = engines.Delete(l.key) }()
-	late := *l.provider
-	late.Engine = engine
-	late.Generate(ctx, req)(yield)
+	return l.engine.generate(ctx, req)
 }
 
 // Status implements llmgateway.Reporter.
-func (l *LlamaCPP) Status() llmgateway.Status { return l.provider.Status() }
+func (l *LlamaCPP) Status() llmgateway.Status { return l.engine.provider.Status() }
 
 // ModelInfo implements llmgateway.Modeler.
-func (l *LlamaCPP) ModelInfo() llmgateway.ModelInfo { return l.provider.ModelInfo() }
+func (l *LlamaCPP) ModelInfo() llmgateway.ModelInfo { return l.engine.provider.ModelInfo() }
 
 // Interface guards
 var (

@@ -23,6 +23,7 @@ func TestReadmeQuotesTheCaddyfileSyntax(t *testing.T) {
 	for _, block := range []struct{ name, source, receiver string }{
 		{"llm", "caddyfile.go", "Handler"},
 		{"llamacpp", "llamacpp_caddyfile.go", "LlamaCPP"},
+		{"command", "program.go", "Command"},
 		{"global", "app.go", "App"},
 	} {
 		begin, end := "<!-- "+block.name+" syntax -->\n", "<!-- /"+block.name+" syntax -->"
