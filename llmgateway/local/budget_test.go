@@ -2,12 +2,8 @@ package local
 
 import (
 	"fmt"
-	"math"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -293,76 +289,4 @@ func TestLargestLimitCounts(t *testing.T) {
 	next()
 	defaults()
 	want(5)
-}
-
-func TestMachineMemory(t *testing.T) {
-	write := func(root, path, text string) {
-		t.Helper()
-		file := filepath.Join(root, path)
-		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	root := t.TempDir()
-	write(root, "meminfo", "MemTotal:       24684084 kB\nMemFree:        23632348 kB\n")
-	if got, want := memTotal(filepath.Join(root, "meminfo")), uint64(24684084)<<10; got != want {
-		t.Errorf("got %d, want %d", got, want)
-	}
-	for _, test := range []struct {
-		name, membership string
-		files            map[string]string
-		want             uint64
-	}{
-		{"version 2, a group above has the limit", "0::/a/b\n", map[string]string{"memory.max": "max\n", "a/memory.max": "1000\n", "a/b/memory.max": "max\n"}, 1000},
-		{"version 2, in a container", "0::/\n", map[string]string{"memory.max": "2000\n"}, 2000},
-		{
-			"version 1, the path is that of the host", "5:cpu,cpuacct:/x\n4:memory:/docker/1\n0::/\n",
-			map[string]string{"memory/memory.limit_in_bytes": "3000\n", "cpu/memory.limit_in_bytes": "1\n"}, 3000,
-		},
-		{"none", "0::/a\n", map[string]string{"memory.max": "max\n"}, math.MaxUint64},
-		{"strange", "nonsense\n", nil, math.MaxUint64},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			root := t.TempDir()
-			write(root, "self", test.membership)
-			for path, text := range test.files {
-				write(root, "fs/"+path, text)
-			}
-			if got := cgroupLimit(filepath.Join(root, "self"), filepath.Join(root, "fs")); got != test.want {
-				t.Errorf("got %d, want %d", got, test.want)
-			}
-		})
-	}
-	if total := memTotal("/proc/meminfo"); total < math.MaxUint64 {
-		if got := machineMemory(); got == 0 || got > total-total/8 {
-			t.Errorf("got %d of %d", got, total)
-		}
-	}
-}
-
-func TestReportsNameNoFolders(t *testing.T) {
-	c := Config{ModelPath: "/srv/my models/qwen.gguf", Binary: "/opt/llama/llama-server"}
-	for line, want := range map[string]string{
-		"load_model: loading model '/srv/my models/qwen.gguf'":         "load_model: loading model 'qwen.gguf'",
-		"/opt/llama/llama-server: error while loading libx.so":         "llama-server: error while loading libx.so",
-		"failed to open /var/lib/llm/a.gguf: No such file":             "failed to open a.gguf: No such file",
-		"llama_kv_cache: size = 12.00 MiB ( 4096 cells, 1/1 seqs)":     "llama_kv_cache: size = 12.00 MiB ( 4096 cells, 1/1 seqs)",
-		"0.00.000.001 E srv    load_model: failed to load, 3 / 4 done": "0.00.000.001 E srv    load_model: failed to load, 3 / 4 done",
-	} {
-		if got := c.withoutFolders(line); got != want {
-			t.Errorf("%s\ngot  %s\nwant %s", line, got, want)
-		}
-	}
-	e := engine(t, nil, "--load", "1ms", "--failing", "99", "--starts", filepath.Join(t.TempDir(), "starts"), "--say", "cannot open "+t.TempDir()+"/a.gguf")
-	_, _ = e.Acquire(t.Context())
-	r := e.Report()
-	if r.LastFailure == nil || !slices.ContainsFunc(r.LastFailure.Lines, func(line string) bool { return strings.Contains(line, "cannot open a.gguf") }) {
-		t.Errorf("got %+v", r.LastFailure)
-	}
-	if r.EstimatedBytes == 0 || r.ModelFile != "fake-model.gguf" || r.Resident || r.PID != 0 || r.Running != 0 || r.Waiting != 0 {
-		t.Errorf("got %+v", r)
-	}
 }
