@@ -124,8 +124,8 @@ func (c *Client) send(ctx context.Context, method string, u *url.URL, header htt
 	return resp, nil
 }
 
-// failure is an error that says what may help.
-type failure struct {
+// tryError is a failed try, and what may help.
+type tryError struct {
 	err     error
 	retry   bool
 	after   time.Duration // before the next try, if the server asked for it
@@ -133,8 +133,8 @@ type failure struct {
 	noRange bool          // the server does not send parts of files
 }
 
-func (f *failure) Error() string { return f.err.Error() }
-func (f *failure) Unwrap() error { return f.err }
+func (e *tryError) Error() string { return e.err.Error() }
+func (e *tryError) Unwrap() error { return e.err }
 
 // transportError says which host cannot be reached. The URL is left out: it may be signed.
 func transportError(ctx context.Context, u *url.URL, err error) error {
@@ -147,7 +147,7 @@ func transportError(ctx context.Context, u *url.URL, err error) error {
 	if errors.Is(context.Cause(ctx), errStalled) {
 		err = errStalled
 	}
-	return &failure{err: fmt.Errorf("%s: %w", u.Host, err), retry: !final}
+	return &tryError{err: fmt.Errorf("%s: %w", u.Host, err), retry: !final}
 }
 
 var errStalled = errors.New("nothing came for too long")
@@ -233,7 +233,7 @@ func (c *Client) retry(ctx context.Context, what string, f func() (progress bool
 		if err == nil {
 			return nil
 		}
-		fail, ok := errors.AsType[*failure](err)
+		fail, ok := errors.AsType[*tryError](err)
 		if ctx.Err() != nil || !ok || !fail.retry {
 			return err
 		}
@@ -261,8 +261,8 @@ func (c *Client) retry(ctx context.Context, what string, f func() (progress bool
 const maxRetryAfter = 10 * time.Minute
 
 // statusError makes an error of an answer that is none.
-func statusError(resp *http.Response) *failure {
-	f := &failure{err: &StatusError{Status: resp.StatusCode, Host: resp.Request.URL.Host, Message: resp.Header.Get("X-Error-Message")}}
+func statusError(resp *http.Response) *tryError {
+	f := &tryError{err: &StatusError{Status: resp.StatusCode, Host: resp.Request.URL.Host, Message: resp.Header.Get("X-Error-Message")}}
 	switch {
 	case resp.StatusCode == http.StatusTooManyRequests, resp.StatusCode == http.StatusRequestTimeout, resp.StatusCode >= 500:
 		f.retry = true

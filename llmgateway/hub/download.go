@@ -142,7 +142,7 @@ func (c *Client) fill(ctx context.Context, s *source, p *part) error {
 		return err
 	}
 	err = c.fetch(ctx, s, p, false)
-	if f, ok := errors.AsType[*failure](err); ok && f.noRange {
+	if f, ok := errors.AsType[*tryError](err); ok && f.noRange {
 		c.say("%v; %s cannot go on where it was, and comes in one piece", err, s.file.Path)
 		if err := p.begin(s.identity(), s.file.SizeBytes, max(s.file.SizeBytes, 1)); err != nil {
 			return err
@@ -158,8 +158,8 @@ func (c *Client) fill(ctx context.Context, s *source, p *part) error {
 // checkSpace reports whether a file system has room.
 func checkSpace(dir string, need int64) error {
 	free, ok := freeBytes(dir)
-	if ok && need > 0 && uint64(need) > free {
-		return fmt.Errorf("%s has room for %s, and %s are needed", dir, terminal.Bytes(free), terminal.Bytes(uint64(need)))
+	if ok && need > free {
+		return fmt.Errorf("%s has room for %s, and %s are needed", dir, terminal.Bytes(free), terminal.Bytes(need))
 	}
 	return nil
 }
@@ -259,7 +259,7 @@ func (c *Client) fetchOnce(ctx context.Context, s *source, p *part, i int, whole
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode == http.StatusOK && begin != 0 {
-		return &failure{err: errors.New("the server began anew"), retry: true}
+		return &tryError{err: errors.New("the server began anew"), retry: true}
 	}
 	buf := make([]byte, 256<<10)
 	for begin < end {

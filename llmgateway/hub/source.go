@@ -158,7 +158,7 @@ func (s *source) open(ctx context.Context, begin, end int64, whole bool) (*http.
 	}
 	if err := s.check(resp, begin, end); err != nil {
 		_ = resp.Body.Close()
-		if f, ok := errors.AsType[*failure](err); ok && f.denied {
+		if f, ok := errors.AsType[*tryError](err); ok && f.denied {
 			s.expire(u)
 			f.retry = !s.client.isHub(resp.Request.URL)
 		}
@@ -171,7 +171,7 @@ func (s *source) open(ctx context.Context, begin, end int64, whole bool) (*http.
 func (s *source) check(resp *http.Response, begin, end int64) error {
 	host := resp.Request.URL.Host
 	wrong := func(format string, args ...any) error {
-		return &failure{err: fmt.Errorf("%s %s", host, fmt.Sprintf(format, args...)), retry: true}
+		return &tryError{err: fmt.Errorf("%s %s", host, fmt.Sprintf(format, args...)), retry: true}
 	}
 	if encoding := resp.Header.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
 		return wrong("sends the file in the encoding %q", encoding)
@@ -179,7 +179,7 @@ func (s *source) check(resp *http.Response, begin, end int64) error {
 	switch resp.StatusCode {
 	case http.StatusOK:
 		if begin != 0 || end != s.file.SizeBytes {
-			return &failure{err: fmt.Errorf("%s does not send parts of files", host), noRange: true}
+			return &tryError{err: fmt.Errorf("%s does not send parts of files", host), noRange: true}
 		}
 	case http.StatusPartialContent:
 		got := contentRange.FindStringSubmatch(resp.Header.Get("Content-Range"))

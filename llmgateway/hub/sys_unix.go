@@ -18,10 +18,10 @@ func tryLock(f *os.File) (bool, error) {
 }
 
 // freeBytes returns how much may be written into a folder.
-func freeBytes(dir string) (uint64, bool) {
+func freeBytes(dir string) (int64, bool) {
 	var stat syscall.Statfs_t
-	if err := syscall.Statfs(dir, &stat); err != nil || stat.Bsize <= 0 {
+	if err := syscall.Statfs(dir, &stat); err != nil {
 		return 0, false
 	}
-	return stat.Bavail * uint64(stat.Bsize), true
+	return int64(float64(stat.Bavail) * float64(stat.Bsize)), true
 }

@@ -113,7 +113,7 @@ func TestInspectSaysWhatIsWrongWithAFile(t *testing.T) {
 				t.Fatal(err)
 			}
 			m, err := Open(path)
-			if err == nil || !strings.Contains(m.Problem, tt.want) || m.SizeBytes != uint64(len(tt.data)) {
+			if err == nil || !strings.Contains(m.Problem, tt.want) || m.SizeBytes != int64(len(tt.data)) {
 				t.Errorf("got %+v, %v, want %s", m, err, tt.want)
 			}
 			m.Estimate(gguf.Load{Context: 0, Slots: 0})

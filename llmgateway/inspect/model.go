@@ -37,8 +37,8 @@ type Model struct {
 	Parameters   uint64 `json:"parameters,omitempty"`
 
 	// SizeBytes is the size of all files together, Files how many they are.
-	SizeBytes uint64 `json:"size_bytes"`
-	Files     int    `json:"files,omitempty"`
+	SizeBytes int64 `json:"size_bytes"`
+	Files     int   `json:"files,omitempty"`
 
 	// Context is how many tokens the model was trained for.
 	Context       uint64   `json:"context,omitempty"`
@@ -98,7 +98,7 @@ func Open(path string) (*Model, error) {
 	if err != nil {
 		m.Problem = problem(err)
 		if stat, err := os.Stat(path); err == nil {
-			m.SizeBytes = uint64(max(stat.Size(), 0))
+			m.SizeBytes = stat.Size()
 		}
 		return m, err
 	}
@@ -206,7 +206,7 @@ func (m *Model) addParts(file *gguf.File) error {
 	if err != nil {
 		return err
 	}
-	m.SizeBytes = uint64(max(stat.Size(), 0))
+	m.SizeBytes = stat.Size()
 	if m.info.SplitNo > 0 {
 		return fmt.Errorf("%w: %d of %d; name the first", ErrLaterPart, m.info.SplitNo+1, m.info.SplitCount)
 	}
@@ -216,7 +216,7 @@ func (m *Model) addParts(file *gguf.File) error {
 			return fmt.Errorf("%s: %w", filepath.Base(path), err)
 		}
 		if stat, err := os.Stat(path); err == nil {
-			m.SizeBytes += uint64(max(stat.Size(), 0))
+			m.SizeBytes += stat.Size()
 		}
 		m.count(part)
 		m.info.WeightBytes = plus(m.info.WeightBytes, part.TensorBytes())

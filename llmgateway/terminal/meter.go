@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Meter shows how far something is that takes long: on a terminal as a line that changes, elsewhere as a line every ten
@@ -54,27 +56,33 @@ func (m *Meter) Show(what string, done, total int64) {
 		fmt.Fprintln(m.W, line)
 		return
 	}
-	width := len(line)
+	width := utf8.RuneCountInString(line)
 	line += strings.Repeat(" ", max(m.width-width, 0))
 	m.width = width
 	fmt.Fprint(m.W, "\r"+line)
 }
 
+// columns is how long a live line may be: one that wraps cannot be written over.
+const columns = 79
+
 func (m *Meter) line(now time.Time, done, total int64) string {
-	line := fmt.Sprintf("%s: %s of %s", Line(m.what), Bytes(uint64(max(done, 0))), Bytes(uint64(max(total, 0))))
+	line := fmt.Sprintf(": %s of %s", Bytes(done), Bytes(total))
 	if total > 0 {
 		line += fmt.Sprintf(" (%d%%)", int64(float64(done)/float64(total)*100))
 	}
-	passed := now.Sub(m.began)
-	if passed < time.Second || done <= m.first {
-		return line
+	if passed := now.Sub(m.began); passed >= time.Second && done > m.first {
+		speed := float64(done-m.first) / passed.Seconds()
+		line += fmt.Sprintf(", %s/s", Bytes(int64(speed)))
+		if left := float64(total-done) / speed; left >= 1 {
+			line += ", " + Duration(time.Duration(min(left, 1e9)*float64(time.Second))) + " left"
+		}
 	}
-	speed := float64(done-m.first) / passed.Seconds()
-	line += fmt.Sprintf(", %s/s", Bytes(uint64(speed)))
-	if left := float64(total-done) / speed; left >= 1 {
-		line += ", " + Duration(time.Duration(min(left, 1e9)*float64(time.Second))) + " left"
+	what := []rune(Line(m.what))
+	if room := columns - len(line); m.Live && len(what) > room {
+		half := max(room-1, 2) / 2
+		what = slices.Concat(what[:half], []rune{'…'}, what[len(what)-half:])
 	}
-	return line
+	return string(what) + line
 }
 
 // Clear takes the line away, so that something else can be written.

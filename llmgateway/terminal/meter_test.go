@@ -24,6 +24,10 @@ func TestMeterTellsSpeedAndTimeLeft(t *testing.T) {
 		t.Error("it is shown too often")
 	}
 	now = now.Add(time.Second)
+	m.Show("downloading a-model-with-a-name-that-is-far-too-long-for-a-line-00001-of-00002.gguf", 1, 2)
+	if want := "\rdownloading a-model-with-a-nam…for-a-line-00001-of-00002.gguf: 1 B of 2 B (50%)"; !strings.Contains(out.String(), want) {
+		t.Errorf("got %q", out.String())
+	}
 	m.Show("b", 0, 0)
 	if !strings.HasSuffix(out.String(), " \r\rb: 0 B of 0 B") {
 		t.Errorf("got %q", out.String())

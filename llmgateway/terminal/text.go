@@ -42,19 +42,19 @@ func unsafe(r rune) bool {
 }
 
 // Bytes returns a size with three digits at most, such as 4.68 GiB.
-func Bytes(n uint64) string {
-	return scaled(n, 1024, []string{"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"})
+func Bytes[N int | int64 | uint64](n N) string {
+	return scaled(float64(n), 1024, []string{"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"})
 }
 
 // Count returns a number with three digits at most, such as 7.62 B for billions.
 func Count(n uint64) string {
-	return strings.TrimSpace(scaled(n, 1000, []string{"", "K", "M", "B", "T", "P", "E"}))
+	return strings.TrimSpace(scaled(float64(n), 1000, []string{"", "K", "M", "B", "T", "P", "E"}))
 }
 
-func scaled(n, base uint64, units []string) string {
-	value, unit := float64(n), 0
+func scaled(value, base float64, units []string) string {
+	unit := 0
 	for value >= 999.5 && unit < len(units)-1 {
-		value /= float64(base)
+		value /= base
 		unit++
 	}
 	digits := 0
