@@ -94,13 +94,3 @@ func (i Info) output(l Load) uint64 {
 	}
 	return product(float, uint64(l.Slots), i.VocabSize)
 }
-
-// projector returns what a vision projector takes.
-func (i Info) projector() uint64 {
-	const float = 4
-	s := i.layers
-	side := s.image / max(s.patch, 1)
-	patches := product(side, side)
-	widest := sum(product(3, s.imageHidden), product(5, s.imageWidth))
-	return sum(i.WeightBytes, product(float, patches, widest))
-}

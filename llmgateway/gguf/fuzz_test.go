@@ -58,7 +58,7 @@ func FuzzMemory(f *testing.F) {
 			layers: layers{
 				headerBytes: width, fileBytes: heads, feedForward: inner, expertsUsed: heads, sharedKV: reach, windows: PerBlock{size},
 				interval: heads, convolution: inner, inner: inner, state: size, groups: heads, shortConvolution: reach, headRWKV: heads,
-				image: inner, patch: size, imageWidth: width, imageHidden: inner, tied: true, embeddingType: Q8_0, embeddingBytes: width,
+				vision: vision{kind: "youtuvl", image: inner, patch: size, merge: heads, width: width, feedForward: inner}, tied: true, embeddingType: Q8_0, embeddingBytes: width,
 			},
 		})
 	})

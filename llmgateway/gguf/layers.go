@@ -22,13 +22,13 @@ type layers struct {
 	sharedKV                           uint64   // blocks at the end that have no cache of their own
 	compressed                         bool     // keys and values are cached as one
 
-	recurrent                             PerBlock
-	interval                              uint64 // of blocks that attend
-	convolution, inner, state, groups     uint64
-	steps, shortConvolution, shifts       uint64
-	headRWKV, headKDA                     uint64
-	image, patch, imageWidth, imageHidden uint64
-	imageKind                             string
+	recurrent                         PerBlock
+	interval                          uint64 // of blocks that attend
+	convolution, inner, state, groups uint64
+	steps, shortConvolution, shifts   uint64
+	headRWKV, headKDA                 uint64
+
+	vision vision
 }
 
 // readLayers collects what the estimate of the memory needs. prefix is that of the architecture's keys.
@@ -60,11 +60,7 @@ func (f *File) readLayers(prefix string) layers {
 		headRWKV:         f.uint(prefix + "wkv.head_size"),
 		headKDA:          f.uint(prefix + "kda.head_dim"),
 
-		image:       f.uint("clip.vision.image_size"),
-		patch:       f.uint("clip.vision.patch_size"),
-		imageWidth:  f.uint("clip.vision.embedding_length"),
-		imageHidden: f.uint("clip.vision.feed_forward_length"),
-		imageKind:   f.text("clip.projector_type"),
+		vision: f.readVision(),
 	}
 	l.addTensors(f)
 	return l

@@ -3,8 +3,11 @@ package local
 import (
 	"bufio"
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"image"
+	"image/png"
 	"io"
 	"net/http"
 	"os"
@@ -47,12 +50,16 @@ func TestMemoryIsWhatAFilledContextTakes(t *testing.T) {
 		test{"nothing rearranged", "phi3", Config{NCtx: 1024, Args: JoinArgs([]string{"--no-repack"})}},
 		test{"large batch", "phi3", Config{NCtx: 2048, Tuning: Tuning{NUBatch: 2048}}},
 		test{"embeddings", "phi3", Config{NCtx: 1024, Embeddings: "mean"}},
+		test{"images", "gemma3", Config{NCtx: 1024, MMProj: "projector"}},
 		test{"prompt cache", "phi3", Config{NCtx: 1024, CacheRAM: 64}},
 	)
 	models := randomModels(t)
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			test.config.ModelPath = models(test.shape)
+			if test.config.MMProj != "" {
+				test.config.MMProj = models(test.config.MMProj)
+			}
 			test.config.NThreads = 1 // several wait for each other in a loop, which is slow where others work, too
 			checkMemory(t, test.config)
 		})
@@ -69,7 +76,16 @@ func checkMemory(t *testing.T, config Config) {
 	if failure != nil {
 		t.Fatal(failure.err)
 	}
-	estimate := config.memory(found.model, nil)
+	var projector *gguf.Info
+	if config.MMProj != "" {
+		file, err := gguf.Open(config.MMProj)
+		if err != nil {
+			t.Fatal(err)
+		}
+		info := file.Info()
+		projector = &info
+	}
+	estimate := config.memory(found.model, projector)
 	fill(t, lease, config, estimate.Checkpoints > 0)
 	peak := peakMemory(t, lease.server.process.cmd.Process.Pid)
 	ratio := float64(estimate.Total()) / float64(peak)
@@ -88,6 +104,16 @@ func fill(t *testing.T, lease *Lease, config Config, steps bool) {
 		return
 	}
 	const answer = 16
+	if config.MMProj != "" {
+		var picture bytes.Buffer
+		if err := png.Encode(&picture, image.NewRGBA(image.Rect(0, 0, 800, 600))); err != nil {
+			t.Fatal(err)
+		}
+		url := "data:image/png;base64," + base64.StdEncoding.EncodeToString(picture.Bytes())
+		post(t, lease, "/v1/chat/completions", map[string]any{"max_tokens": answer, "messages": []any{map[string]any{
+			"role": "user", "content": []any{map[string]any{"type": "image_url", "image_url": map[string]any{"url": url}}},
+		}}})
+	}
 	conversations, lengths := 1, []int{config.NCtx - answer}
 	if steps {
 		conversations, lengths = config.slots(), []int{config.NCtx / 2, config.NCtx - answer}
@@ -158,25 +184,27 @@ func peakMemory(t *testing.T, pid int) uint64 {
 }
 
 // randomModels returns what writes models when they are first asked for.
-func randomModels(t *testing.T) func(architecture string) string {
+func randomModels(t *testing.T) func(name string) string {
 	t.Helper()
 	folder := t.TempDir()
-	return func(architecture string) string {
-		path := filepath.Join(folder, architecture+".gguf")
+	return func(name string) string {
+		path := filepath.Join(folder, name+".gguf")
 		if _, err := os.Stat(path); err == nil {
 			return path
 		}
+		file, err := os.Create(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer file.Close()
+		write := random.SmallProjector().Write
 		for _, shape := range random.Small() {
-			if shape.Architecture == architecture {
-				file, err := os.Create(path)
-				if err != nil {
-					t.Fatal(err)
-				}
-				defer file.Close()
-				if err := shape.Write(bufio.NewWriterSize(file, 1<<20)); err != nil {
-					t.Fatal(err)
-				}
+			if shape.Architecture == name {
+				write = shape.Write
 			}
+		}
+		if err := write(bufio.NewWriterSize(file, 1<<20)); err != nil {
+			t.Fatal(err)
 		}
 		return path
 	}
@@ -185,7 +213,7 @@ func randomModels(t *testing.T) func(architecture string) string {
 func mebibytes(n uint64) float64 { return float64(n) / (1 << 20) }
 
 func inMebibytes(m gguf.Memory) string {
-	return fmt.Sprintf("weights %.1f copies %.1f cache %.1f checkpoints %.1f compute %.1f output %.1f prompts %.1f overhead %.1f",
+	return fmt.Sprintf("weights %.1f copies %.1f cache %.1f checkpoints %.1f compute %.1f output %.1f prompts %.1f images %.1f overhead %.1f",
 		mebibytes(m.Weights), mebibytes(m.Copies), mebibytes(m.KV), mebibytes(m.Checkpoints), mebibytes(m.Compute), mebibytes(m.Output),
-		mebibytes(m.PromptCache), mebibytes(m.Overhead))
+		mebibytes(m.PromptCache), mebibytes(m.Projector), mebibytes(m.Overhead))
 }
