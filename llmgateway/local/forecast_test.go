@@ -308,3 +308,32 @@ func TestReportTellsWhatIsExpected(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+// BenchmarkForecast plays through a full queue.
+func BenchmarkForecast(b *testing.B) {
+	q := newQueue(4)
+	now := time.Now()
+	q.meter.prompt.add(1000, 1)
+	q.meter.step.add(1, 0.02)
+	q.meter.tokens.add(4000, 1000)
+	for i := range 68 {
+		body := fmt.Sprintf(`{"model":"m","max_tokens":%d,"messages":[%s]}`, 100+i, messages("s", fmt.Sprint("u", i), "a", "u"))
+		req, err := readRequest(llmgateway.Chat, body)
+		if err != nil {
+			b.Fatal(err)
+		}
+		j, err := newJob(req, 4, true)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if _, err := q.line(j, limits{maxQueue: 64}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, known := q.forecast(nil, now, 0); !known {
+			b.Fatal("not known")
+		}
+	}
+}

@@ -85,7 +85,7 @@ func (p *Provider) enter(ctx context.Context, j *job) error {
 		l.loading = p.Engine.loadingLeft()
 	}
 	err := p.Engine.queue.enter(ctx, j, l)
-	if err != nil && l.loading > 0 {
+	if l.loading > 0 && err != nil && llmgateway.AsError(err).Kind == llmgateway.Overloaded {
 		// The model would never be loaded if all who find it too slow to load went elsewhere.
 		p.Engine.wake()
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -117,12 +118,15 @@ func TestQueueLosesNoSlot(t *testing.T) {
 func TestWideRequestsKeepTheirPlaceInLine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		q := newQueue(3)
+		var mu sync.Mutex // guards order
 		var order []string
 		jobs := map[string]*job{}
 		come := func(ctx context.Context, name string, width int) {
 			jobs[name] = wide(width)
 			go func() {
 				if q.enter(ctx, jobs[name], limits{maxQueue: 10}) == nil {
+					mu.Lock()
+					defer mu.Unlock()
 					order = append(order, name)
 				}
 			}()
@@ -131,6 +135,8 @@ func TestWideRequestsKeepTheirPlaceInLine(t *testing.T) {
 		check := func(when string, want ...string) {
 			t.Helper()
 			synctest.Wait()
+			mu.Lock()
+			defer mu.Unlock()
 			slices.Sort(order) // those who are let in at once go in any order
 			slices.Sort(want)
 			if !slices.Equal(order, want) {
