@@ -111,7 +111,7 @@ func (t blob) copy(buf *bufio.Writer) error {
 	if err != nil {
 		return err
 	}
-	if _, err := io.CopyN(buf, t.from, int64(size)); err != nil { //nolint:gosec // G115: a tensor has below 2^50 bytes
+	if _, err := io.CopyN(buf, t.from, int64(size)); err != nil { // a tensor has below 2^50 bytes
 		return err
 	}
 	_, _ = buf.Write(make([]byte, align(size, defaultAlignment)-size))

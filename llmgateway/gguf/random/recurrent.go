@@ -9,7 +9,7 @@ func lfm2(m *model) {
 	kvHeads := make([]int32, m.Blocks)
 	for i := range kvHeads {
 		if attends(i) {
-			kvHeads[i] = int32(m.KVHeads) //nolint:gosec // G115: a small number
+			kvHeads[i] = int32(m.KVHeads)
 		}
 	}
 	m.set("attention.head_count", m.Heads)
