@@ -8,6 +8,7 @@ import (
 
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/gguf"
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/inspect"
+	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/local"
 )
 
 func inspectCommand() *cobra.Command {
@@ -29,13 +30,16 @@ is broken, it says how, and the exit code is not zero.
 	}
 	cmd.Flags().IntVar(&load.Context, "n-ctx", 0, "Context of one request, in tokens (default: what the model was trained for)")
 	cmd.Flags().IntVar(&load.Slots, "n-parallel", 1, "Requests at once")
-	cmd.Flags().StringVar(&projector, "mmproj", "", "File of the vision projector to load with the model")
+	cmd.Flags().StringVar(&projector, "mmproj", "", "File of the vision projector to load with the model (default: the one beside it, if any)")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "Write JSON")
 	cmd.DisableFlagsInUseLine = true
 	cmd.RunE = harmless(func(cmd *cobra.Command, args []string) error {
 		m, broken := inspect.Open(args[0])
 		if errors.Is(broken, inspect.ErrLaterPart) {
 			return broken
+		}
+		if projector == "" {
+			projector = local.FindProjector(args[0])
 		}
 		if projector != "" {
 			p, err := inspect.Open(projector)

@@ -140,7 +140,8 @@ func configuredModels(config []byte) ([]inspect.Entry, error) {
 		}
 		return nil
 	}
-	return entries, walk(tree)
+	err := walk(tree)
+	return entries, err
 }
 
 // providedModels returns what a provider runs, with the memory that its settings ask for.

@@ -126,7 +126,7 @@ func TestModelsCommandToleratesAnyAdminEndpoint(t *testing.T) {
 
 func TestInspectCommandFailsForABrokenFile(t *testing.T) {
 	text, err := command(t, "inspect", "--n-ctx", "1024", starterModel(t))
-	if err != nil || !strings.Contains(text, "n_ctx 1024 and n_parallel 1") {
+	if err != nil || !strings.Contains(text, "n_ctx 1024 and n_parallel 1") || !strings.Contains(text, "with starter-mmproj.gguf") {
 		t.Errorf("got %v\n%s", err, text)
 	}
 	whole, err := os.ReadFile(starterModel(t))

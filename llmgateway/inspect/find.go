@@ -18,6 +18,10 @@ func Find(paths ...string) ([]*Model, error) {
 		}
 		if !stat.IsDir() {
 			m, _ := Open(path)
+			if projector := local.FindProjector(path); projector != "" {
+				p, _ := Open(projector)
+				m.See(p)
+			}
 			models = append(models, m)
 			continue
 		}
