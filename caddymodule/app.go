@@ -22,8 +22,8 @@ func init() {
 type App struct {
 	// How much memory local models may take together, in bytes, as estimated from their files. Those that fit stay loaded.
 	// When another is needed, the ones that were not used for longest are unloaded, and busy ones finish their answers
-	// first. Default: what the machine or its container has, less an eighth of it and at least 1 GiB; set it where models
-	// run on a GPU with memory of its own.
+	// first. Default: what the machine or its container has, less an eighth of it and at least 1 GiB, and what its GPUs
+	// have in addition.
 	MaxMemory int64 `json:"max_memory,omitempty"`
 
 	handlers []*Handler
@@ -101,7 +101,7 @@ func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
 // UnmarshalCaddyfile sets up the app from the tokens of Caddy's global option:
 //
 //	llm {
-//		max_memory <size>    # of all local models together; default: the machine's, less an eighth and at least 1 GiB
+//		max_memory <size>    # of all local models together; default: the machine's, less an eighth and at least 1 GiB, and its GPUs'
 //	}
 func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // consume the option's name

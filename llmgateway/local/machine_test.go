@@ -49,8 +49,37 @@ func TestMachineMemory(t *testing.T) {
 		})
 	}
 	if total := memTotal("/proc/meminfo"); total < math.MaxUint64 {
-		if got := machineMemory(); got == 0 || got > total-total/8 {
+		gpus := gpuMemory("/sys/class/drm", "/proc/driver/nvidia")
+		if got := machineMemory(); got == 0 || got > bounded(total-total/8+gpus) && gpus < math.MaxUint64 {
 			t.Errorf("got %d of %d", got, total)
+		}
+	}
+}
+
+func TestMemoryOfGPUsCounts(t *testing.T) {
+	root := t.TempDir()
+	card := filepath.Join(root, "card0", "device")
+	bin := t.TempDir()
+	t.Setenv("PATH", bin)
+	if err := os.MkdirAll(card, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(card, "mem_info_vram_total"), []byte("17163091968\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := gpuMemory(root, "/nowhere"); got != 17163091968 {
+		t.Errorf("AMD: got %d", got)
+	}
+	if got := gpuMemory("/nowhere", root); got != math.MaxUint64 {
+		t.Errorf("NVIDIA without its program: got %d, want no bound", got)
+	}
+	for said, want := range map[string]uint64{`81559\n81559\n`: 2 * 81559 << 20, `[N/A]\n`: math.MaxUint64} {
+		script := "#!/bin/sh\nprintf '" + said + "'\n"
+		if err := os.WriteFile(filepath.Join(bin, "nvidia-smi"), []byte(script), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if got := gpuMemory("/nowhere", root); got != want {
+			t.Errorf("NVIDIA says %q: got %d, want %d", said, got, want)
 		}
 	}
 }
