@@ -42,7 +42,9 @@ func gpuMemory(cards, nvidia string) (sum uint64) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	out, err := exec.CommandContext(ctx, "nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits").Output()
+	query := exec.CommandContext(ctx, "nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits")
+	query.Env = environment(os.Environ())
+	out, err := query.Output()
 	if err != nil {
 		return math.MaxUint64
 	}
