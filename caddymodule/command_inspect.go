@@ -6,13 +6,12 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/gguf"
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/inspect"
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/local"
 )
 
 func inspectCommand() *cobra.Command {
-	var load gguf.Load
+	var load local.Config // n_ctx and n_parallel only
 	var projector string
 	var asJSON bool
 	cmd := &cobra.Command{
@@ -28,8 +27,8 @@ is broken, it says how, and the exit code is not zero.
 `,
 		Args: cobra.ExactArgs(1),
 	}
-	cmd.Flags().IntVar(&load.Context, "n-ctx", 0, "Context of one request, in tokens (default: what the model was trained for)")
-	cmd.Flags().IntVar(&load.Slots, "n-parallel", 1, "Requests at once")
+	cmd.Flags().IntVar(&load.NCtx, "n-ctx", 0, "Context of one request, in tokens (default: what the model was trained for)")
+	cmd.Flags().IntVar(&load.NParallel, "n-parallel", 1, "Requests at once")
 	cmd.Flags().StringVar(&projector, "mmproj", "", "File of the vision projector to load with the model (default: the one beside it, if any)")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "Write JSON")
 	cmd.DisableFlagsInUseLine = true
@@ -48,7 +47,7 @@ is broken, it says how, and the exit code is not zero.
 			}
 			m.See(p)
 		}
-		m.Estimate(load)
+		m.Estimate(load.Load())
 		var err error
 		if asJSON {
 			err = printJSON(cmd.OutOrStdout(), m)

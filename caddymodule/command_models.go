@@ -15,7 +15,6 @@ import (
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 
-	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/gguf"
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/inspect"
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/local"
 )
@@ -39,8 +38,8 @@ the one of the configuration, or Caddy's default.
 	cmd.Flags().StringVarP(&l.config, "config", "c", "", "Configuration file")
 	cmd.Flags().StringVarP(&l.adapter, "adapter", "a", "", "Name of config adapter to apply")
 	cmd.Flags().StringVar(&l.address, "address", "", "Address of the administration listener, if different from config")
-	cmd.Flags().IntVar(&l.load.Context, "n-ctx", 4096, "Context to estimate memory for, where no configuration says it")
-	cmd.Flags().IntVar(&l.load.Slots, "n-parallel", 1, "Requests at once, where no configuration says it")
+	cmd.Flags().IntVar(&l.load.NCtx, "n-ctx", 4096, "Context to estimate memory for, where no configuration says it")
+	cmd.Flags().IntVar(&l.load.NParallel, "n-parallel", 1, "Requests at once, where no configuration says it")
 	cmd.Flags().BoolVar(&l.json, "json", false, "Write JSON")
 	cmd.DisableFlagsInUseLine = true
 	cmd.RunE = harmless(func(cmd *cobra.Command, args []string) error { return l.list(cmd.OutOrStdout(), args) })
@@ -51,7 +50,7 @@ the one of the configuration, or Caddy's default.
 type modelLister struct {
 	config, adapter, address string
 
-	load gguf.Load
+	load local.Config // n_ctx and n_parallel only
 	json bool
 }
 
@@ -77,7 +76,7 @@ func (l *modelLister) list(w io.Writer, paths []string) error {
 		return err
 	}
 	for _, m := range found {
-		m.Estimate(l.load)
+		m.Estimate(l.load.Load())
 		entries = append(entries, inspect.Entry{Model: m})
 	}
 	l.addStates(entries, config)
@@ -154,9 +153,6 @@ func providedModels(data []byte) ([]*inspect.Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	load := gguf.Load{
-		Context: c.NCtx, Slots: c.NParallel, TypeK: c.CacheTypeK, TypeV: c.CacheTypeV, PromptCacheBytes: uint64(c.CacheRAM) << 20,
-	}
 	configs := []local.Config{c}
 	if local.IsFolder(c.ModelPath) {
 		configs = local.FolderConfig{Config: c}.Models()
@@ -168,7 +164,7 @@ func providedModels(data []byte) ([]*inspect.Model, error) {
 			p, _ := inspect.Open(c.MMProj)
 			m.See(p)
 		}
-		m.Estimate(load)
+		m.Estimate(c.Load())
 		models = append(models, m)
 	}
 	return models, nil

@@ -83,8 +83,11 @@ type Memory struct {
 
 	Total       uint64 `json:"total"`
 	Weights     uint64 `json:"weights"`
+	Copies      uint64 `json:"copies"`
 	KV          uint64 `json:"kv"`
+	Checkpoints uint64 `json:"checkpoints"`
 	Compute     uint64 `json:"compute"`
+	Output      uint64 `json:"output"`
 	Projector   uint64 `json:"projector"`
 	PromptCache uint64 `json:"prompt_cache"`
 	Overhead    uint64 `json:"overhead"`
@@ -248,7 +251,8 @@ func (m *Model) Estimate(load gguf.Load) {
 	e := m.info.Memory(load)
 	m.Memory = &Memory{
 		NCtx: load.Context, NParallel: load.Slots, Total: e.Total(),
-		Weights: e.Weights, KV: e.KV, Compute: e.Compute, Projector: e.Projector, PromptCache: e.PromptCache, Overhead: e.Overhead,
+		Weights: e.Weights, Copies: e.Copies, KV: e.KV, Checkpoints: e.Checkpoints, Compute: e.Compute, Output: e.Output,
+		Projector: e.Projector, PromptCache: e.PromptCache, Overhead: e.Overhead,
 	}
 }
 

@@ -15,13 +15,21 @@ func (c Config) memory(model gguf.Info, projector *gguf.Info) gguf.Memory {
 	return model.Memory(c.load(model, projector))
 }
 
-// load says how c loads the model, as far as its memory depends on it.
+// load says how c loads the model.
+func (c Config) load(model gguf.Info, projector *gguf.Info) gguf.Load {
+	l := c.Load()
+	l.Context, l.Projector = c.context(model), projector
+	return l
+}
+
+// Load says how c loads a model, as far as its memory depends on it and not on the model: without a projector, and with the
+// context that is asked for, or 0.
 //
 // Layers that n_gpu_layers gives to a GPU do not count. Where it is left open, all of them count, because how many will fit
 // is not known before; whoever has a GPU and a budget of host memory should say the number.
-func (c Config) load(model gguf.Info, projector *gguf.Info) gguf.Load {
+func (c Config) Load() gguf.Load {
 	l := gguf.Load{
-		Context:          c.context(model),
+		Context:          c.NCtx,
 		Slots:            c.slots(),
 		Batch:            c.NBatch,
 		UBatch:           c.NUBatch,
@@ -33,7 +41,6 @@ func (c Config) load(model gguf.Info, projector *gguf.Info) gguf.Load {
 		CPU:              thisCPU(),
 		Checkpoints:      contextCheckpoints,
 		PromptCacheBytes: uint64(max(c.CacheRAM, 0)) << 20,
-		Projector:        projector,
 	}
 	if c.Embeddings != "" {
 		l.Embeddings = true
