@@ -54,6 +54,71 @@ func (l *line) at(x float64) float64 {
 	return base + slope*x
 }
 
+// bends are how much more a token of a prompt may take for each token before it. How much it is depends on the model and
+// the machine, and shows in measurements.
+var bends = [...]float64{0, 1.0 / 131072, 1.0 / 32768, 1.0 / 8192, 1.0 / 2048}
+
+// work is what a prompt amounts to, in tokens at the beginning of a prompt, for each of the bends.
+type work [len(bends)]float64
+
+// newWork returns the work of so many tokens behind so many others.
+func newWork(tokens, before float64) (w work) {
+	for i, bend := range bends {
+		w[i] = tokens * (1 + bend*(before+tokens/2))
+	}
+	return w
+}
+
+// plus returns w and times o.
+func (w work) plus(o work, times float64) work {
+	for i := range w {
+		w[i] += times * o[i]
+	}
+	return w
+}
+
+// curve is the best fit of the time that prompts take: a line for each of the bends, of which the one counts that has
+// foretold best.
+type curve struct {
+	lines  [len(bends)]line
+	misses [len(bends)]mean // squared, in relation to what came
+}
+
+func (c *curve) add(w work, y float64) {
+	for i := range c.lines {
+		l := &c.lines[i]
+		if l.points >= 3 && y > 0 {
+			miss := l.at(w[i])/y - 1
+			c.misses[i].add(miss * miss)
+		}
+		l.add(w[i], y)
+	}
+}
+
+func (c *curve) known() bool { return c.lines[0].known() }
+
+// best returns the index of the line that counts: a straight one, unless another is clearly better.
+func (c *curve) best() int {
+	best := 0
+	for i := range c.misses {
+		if c.misses[i].get() < 0.8*c.misses[best].get() {
+			best = i
+		}
+	}
+	return best
+}
+
+func (c *curve) at(w work) float64 {
+	best := c.best()
+	return c.lines[best].at(w[best])
+}
+
+// slope returns what a token at the beginning of a prompt takes.
+func (c *curve) slope() float64 {
+	_, slope := c.lines[c.best()].fit()
+	return slope
+}
+
 // mean is an average in which older values count less.
 type mean struct{ w, sum float64 }
 

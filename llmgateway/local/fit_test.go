@@ -92,3 +92,18 @@ func TestLengthsLearnFromAnswersThatWereCut(t *testing.T) {
 		t.Errorf("if all are cut: got %v, want the limit", got)
 	}
 }
+
+func TestCurveFindsWhatDepthCosts(t *testing.T) {
+	for _, bend := range []float64{0, 1.0 / 20000, 1.0 / 8192, 1.0 / 3000} {
+		var c curve
+		took := func(tokens, before float64) float64 { return 0.1 + 0.001*tokens*(1+bend*(before+tokens/2)) }
+		for _, p := range [][2]float64{{300, 0}, {4000, 0}, {500, 4000}, {200, 9000}, {9000, 0}, {700, 9000}, {100, 100}, {2000, 2000}, {500, 12000}} {
+			c.add(newWork(p[0], p[1]), took(p[0], p[1]))
+		}
+		for _, p := range [][2]float64{{1000, 0}, {12000, 0}, {400, 14000}} {
+			if got, want := c.at(newWork(p[0], p[1])), took(p[0], p[1]); !near(got, want, 0.25) {
+				t.Errorf("bend 1/%.0f, %.0f tokens behind %.0f: got %.2f, want about %.2f", 1/bend, p[0], p[1], got, want)
+			}
+		}
+	}
+}

@@ -313,7 +313,7 @@ func TestReportTellsWhatIsExpected(t *testing.T) {
 func BenchmarkForecast(b *testing.B) {
 	q := newQueue(4)
 	now := time.Now()
-	q.meter.prompt.add(1000, 1)
+	q.meter.prompt.add(newWork(1000, 0), 1)
 	q.meter.step.add(1, 0.02)
 	q.meter.tokens.add(4000, 1000)
 	for i := range 68 {

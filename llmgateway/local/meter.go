@@ -15,11 +15,11 @@ import (
 //
 // Prompts that overlap are measured together: what they took from the first one's arrival until none was left.
 type meter struct {
-	tokens     line // of a prompt, by bytes of text
-	imageSize  mean // tokens of an image
-	prompt     line // seconds, by tokens of text that are not cached
-	imageTime  mean // seconds of an image, if it is not cached
-	step       line // seconds of a round, by answers in it
+	tokens     line  // of a prompt, by bytes of text
+	imageSize  mean  // tokens of an image
+	prompt     curve // seconds, by tokens of text that are not cached
+	imageTime  mean  // seconds of an image, if it is not cached
+	step       line  // seconds of a round, by answers in it
 	lengths    lengths
 	measuredAt time.Time // last
 
@@ -39,8 +39,8 @@ type clock struct {
 type period struct {
 	began         time.Time
 	prompts, open int
-	known         int     // prompts whose length came
-	tokens        float64 // of text
+	known         int  // prompts whose length came
+	work          work // of text
 	images        int
 	took          float64 // seconds; 0 before the end
 	spoiled       bool    // for measuring
@@ -165,7 +165,7 @@ func (m *meter) learnPrompt(j *job, t timings) {
 	} else {
 		m.imageSize.add(max(0, all-m.textTokens(j.size.Text)) / float64(images))
 	}
-	fresh := max(0, float64(t.prompt)-float64(j.fresh.Images)*m.imageSize.get())
+	fresh := newWork(max(0, float64(t.prompt)-float64(j.fresh.Images)*m.imageSize.get()), float64(t.cached))
 	if !j.stream {
 		if j.alone && t.promptTime > 0 {
 			m.learnPeriod(fresh, float64(j.fresh.Images), t.promptTime)
@@ -174,22 +174,22 @@ func (m *meter) learnPrompt(j *job, t timings) {
 	}
 	p := j.period
 	p.known++
-	p.tokens += fresh
+	p.work = p.work.plus(fresh, 1)
 	p.images += j.fresh.Images
 	if p.took > 0 && p.known == p.prompts && !p.spoiled {
 		n := float64(p.prompts)
-		m.learnPeriod(p.tokens/n, float64(p.images)/n, p.took/n)
+		m.learnPeriod(work{}.plus(p.work, 1/n), float64(p.images)/n, p.took/n)
 	}
 }
 
 // learnPeriod learns what one prompt took, on an average.
-func (m *meter) learnPeriod(tokens, images, took float64) {
+func (m *meter) learnPeriod(text work, images, took float64) {
 	if images == 0 {
-		m.prompt.add(tokens, took)
+		m.prompt.add(text, took)
 	} else if m.prompt.known() {
-		m.imageTime.add(max(0, took-m.prompt.at(tokens)) / images)
+		m.imageTime.add(max(0, took-m.prompt.at(text)) / images)
 	} else { // what images take beyond their tokens shows when there was a prompt without
-		m.prompt.add(tokens+images*m.imageSize.get(), took)
+		m.prompt.add(text.plus(newWork(m.imageSize.get(), 0), images), took)
 	}
 	m.measuredAt = m.now
 }
@@ -241,7 +241,8 @@ func (m *meter) promptTime(whole, fresh size) (s float64, known bool) {
 	if !m.prompt.known() {
 		return 0, false
 	}
-	return m.prompt.at(m.freshTokens(whole, fresh)) + float64(fresh.Images)*m.imageTime.get(), true
+	text := newWork(m.freshTokens(whole, fresh), m.promptTokens(whole.minus(fresh)))
+	return m.prompt.at(text) + float64(fresh.Images)*m.imageTime.get(), true
 }
 
 // timings is what llama-server tells of one generation.

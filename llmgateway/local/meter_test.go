@@ -107,7 +107,7 @@ func TestOverlappingPromptsAreMeasuredTogether(t *testing.T) {
 		j.timing = timings{prompt: 1000, generated: 11, generateTime: 2, finish: "length"}
 		m.end(j, true, now)
 	}
-	if got := m.prompt.at(1000); !near(got, 1, 0.01) {
+	if got := m.prompt.at(newWork(1000, 0)); !near(got, 1, 0.01) {
 		t.Errorf("a prompt of 1000 tokens: got %v s, want 1", got)
 	}
 }

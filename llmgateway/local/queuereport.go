@@ -16,8 +16,8 @@ type QueueReport struct {
 	// ExpectedWait is how long a request that came now would wait for a slot, in seconds. It is nil before there are
 	// measurements.
 	ExpectedWait *float64 `json:"expected_wait_seconds,omitempty"`
-	// PromptSpeed and GenerationSpeed are in tokens per second: of a prompt that is processed alone, and of an answer
-	// that is made alone. They are 0 before there are measurements.
+	// PromptSpeed and GenerationSpeed are in tokens per second: of the beginning of a prompt that is processed alone, and
+	// of an answer that is made alone. They are 0 before there are measurements.
 	PromptSpeed     float64 `json:"prompt_tokens_per_second"`
 	GenerationSpeed float64 `json:"generated_tokens_per_second"`
 }
@@ -58,7 +58,7 @@ func (q *queue) report(now time.Time, loading time.Duration) QueueReport {
 	if known {
 		report.ExpectedWait = &f.slot
 	}
-	if _, perToken := q.meter.prompt.fit(); perToken > 0 {
+	if perToken := q.meter.prompt.slope(); perToken > 0 {
 		report.PromptSpeed = 1 / perToken
 	}
 	if q.meter.step.known() {
