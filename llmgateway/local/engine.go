@@ -1,6 +1,7 @@
 package local
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -95,7 +96,7 @@ func NewEngine(key Key, budget *Budget, logger *slog.Logger) *Engine {
 		budget:  budget,
 		logger:  logger.With("engine", key.Name()),
 		timing:  defaultTiming,
-		queue:   newQueue(key.slots()),
+		queue:   newQueue(key.slots(), cmp.Or(key.NBatch, 2048)),
 		done:    make(chan struct{}),
 		waiters: make(map[*waiter]struct{}),
 	}

@@ -21,6 +21,7 @@ type play struct {
 	*job
 	slots  []int
 	prompt float64 // seconds of work left
+	rounds float64 // that the work takes
 	rest   float64 // tokens left of each answer
 	begun  bool    // its first token has come
 }
@@ -91,6 +92,7 @@ func (r *rehearsal) join(j *job, now time.Time) (known bool) {
 		}
 		// Work that takes longer than it should goes on for a while.
 		p.prompt = max(worth-j.worked, worth/10)
+		p.rounds = r.meter.rounds(j.size, j.fresh) * p.prompt / max(worth, 1e-9)
 	} else if round := r.meter.step.at(float64(j.width)); !j.stream && round > 0 {
 		done = now.Sub(j.first).Seconds() / round
 	}
@@ -109,6 +111,7 @@ func (r *rehearsal) stage(j *job, slots []int) (known bool) {
 		fresh = j.prompt.beyond(held, j.prompt.shared(held))
 	}
 	p.prompt, known = r.meter.promptTime(j.size, fresh)
+	p.rounds = r.meter.rounds(j.size, fresh)
 	return known && r.add(p, 0)
 }
 
@@ -138,6 +141,11 @@ func (r *rehearsal) prompt() *play {
 		return nil
 	}
 	r.at += next.prompt
+	for _, p := range r.plays {
+		if p.begun {
+			p.rest -= next.rounds
+		}
+	}
 	next.begun = true
 	next.rest--
 	r.dismiss()

@@ -26,8 +26,9 @@ type client struct {
 // request returns the next turn, with so many bytes of new text.
 func (c *client) request(bytes, maxTokens int, stream bool) *llmgateway.Request {
 	c.t.Helper()
-	letter := string(rune('a' + rand.IntN(26)))
-	c.messages = append(c.messages, fmt.Sprintf(`{"role":"user","content":"%s%s"}`, letter, strings.Repeat("x", bytes)))
+	// Two texts that begin alike would find each other in the cache.
+	text := fmt.Sprintf("%016x", rand.Uint64()) + strings.Repeat("x", bytes-16)
+	c.messages = append(c.messages, fmt.Sprintf(`{"role":"user","content":%q}`, text))
 	return ask(c.t, llmgateway.Chat, `{"model":"m","stream":%t,"max_tokens":%d,"messages":[%s]}`,
 		stream, maxTokens, strings.Join(c.messages, ","))
 }
@@ -97,7 +98,7 @@ func TestForecastsComeTrue(t *testing.T) {
 	}
 	for _, slots := range []int{1, 2} {
 		t.Run(fmt.Sprintf("%d slots", slots), func(t *testing.T) {
-			e := engine(t, func(c *Config) { c.NParallel = slots }, "--pace", "2500/80")
+			e := engine(t, func(c *Config) { c.NParallel, c.NBatch = slots, slowBatch }, "--pace", "2500/80")
 			p := &Provider{Engine: e, MaxQueue: 10, MaxWait: time.Hour}
 			warmUp(t, p)
 			var mu sync.Mutex
@@ -311,7 +312,7 @@ func TestReportTellsWhatIsExpected(t *testing.T) {
 
 // BenchmarkForecast plays through a full queue.
 func BenchmarkForecast(b *testing.B) {
-	q := newQueue(4)
+	q := newQueue(4, 512)
 	now := time.Now()
 	q.meter.prompt.add(newWork(1000, 0), 1)
 	q.meter.step.add(1, 0.02)

@@ -1,6 +1,7 @@
 package local
 
 import (
+	"math"
 	"time"
 
 	"github.com/tidwall/gjson"
@@ -21,6 +22,7 @@ type meter struct {
 	imageTime  mean  // seconds of an image, if it is not cached
 	step       line  // seconds of a round, by answers in it
 	lengths    lengths
+	batch      float64   // most tokens of prompts in a round
 	measuredAt time.Time // last
 
 	now    time.Time // up to which clock goes
@@ -33,6 +35,7 @@ type clock struct {
 	stalled float64 // there was a prompt
 	busy    float64 // there were answers and no prompt
 	crowd   float64 // busy, once for each answer
+	rounds  float64 // while it was stalled; not seconds
 }
 
 // period is a time during which there always was a prompt to process.
@@ -116,6 +119,7 @@ func (m *meter) firstToken(j *job, now time.Time) {
 	if !j.first.IsZero() || j.sent.IsZero() {
 		return
 	}
+	m.clock.rounds += m.rounds(j.size, j.fresh)
 	j.first, j.atFirst = now, m.clock
 	m.close(j, now)
 }
@@ -200,7 +204,7 @@ func (m *meter) learnStep(j *job, t timings, now time.Time) {
 	if took == 0 {
 		took = now.Sub(j.first).Seconds()
 	}
-	rounds := float64(t.generated - 1)
+	rounds := float64(t.generated-1) - (m.clock.rounds - j.atFirst.rounds)
 	took -= m.clock.stalled - j.atFirst.stalled
 	busy := m.clock.busy - j.atFirst.busy
 	answers := float64(j.width)
@@ -243,6 +247,12 @@ func (m *meter) promptTime(whole, fresh size) (s float64, known bool) {
 	}
 	text := newWork(m.freshTokens(whole, fresh), m.promptTokens(whole.minus(fresh)))
 	return m.prompt.at(text) + float64(fresh.Images)*m.imageTime.get(), true
+}
+
+// rounds returns in how many rounds a prompt is processed.
+func (m *meter) rounds(whole, fresh size) float64 {
+	tokens := m.freshTokens(whole, fresh) + float64(fresh.Images)*m.imageSize.get()
+	return max(1, math.Ceil(tokens/max(1, m.batch)))
 }
 
 // timings is what llama-server tells of one generation.

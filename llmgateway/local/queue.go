@@ -27,7 +27,10 @@ type queue struct {
 	server  *server // whose slots the table describes
 }
 
-func newQueue(slots int) *queue { return &queue{table: make(table, slots)} }
+// newQueue returns a queue for a server of so many slots that processes up to batch tokens of prompts at once.
+func newQueue(slots, batch int) *queue {
+	return &queue{table: make(table, slots), meter: meter{batch: float64(batch)}}
+}
 
 // isTimed reports whether it matters how long a request takes: for itself, or for others since some came for which it did.
 func (q *queue) isTimed(itself bool) bool {

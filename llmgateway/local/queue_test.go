@@ -23,7 +23,7 @@ func enter(ctx context.Context, q *queue, maxQueue int) (*job, error) {
 
 func TestQueueIsFirstInFirstOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := newQueue(2)
+		q := newQueue(2, 512)
 		var order []int
 		var in []*job
 		for i := range 8 {
@@ -57,7 +57,7 @@ func TestQueueIsFirstInFirstOut(t *testing.T) {
 
 func TestQueuePassesOverWhoLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := newQueue(1)
+		q := newQueue(1, 512)
 		first, _ := enter(t.Context(), q, 0)
 		left := errors.New("left")
 		ctx, cancel := context.WithCancelCause(t.Context())
@@ -92,7 +92,7 @@ func TestQueuePassesOverWhoLeft(t *testing.T) {
 // TestQueueLosesNoSlot lets requests leave just when their turn comes.
 func TestQueueLosesNoSlot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := newQueue(1)
+		q := newQueue(1, 512)
 		for range 200 {
 			holder, err := enter(t.Context(), q, 0)
 			if err != nil {
@@ -117,7 +117,7 @@ func TestQueueLosesNoSlot(t *testing.T) {
 
 func TestWideRequestsKeepTheirPlaceInLine(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := newQueue(3)
+		q := newQueue(3, 512)
 		var mu sync.Mutex // guards order
 		var order []string
 		jobs := map[string]*job{}
@@ -169,7 +169,7 @@ func TestWideRequestsKeepTheirPlaceInLine(t *testing.T) {
 
 func TestReportShowsWhoWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		q := newQueue(2)
+		q := newQueue(2, 512)
 		first := wide(2)
 		if err := q.enter(t.Context(), first, limits{}); err != nil {
 			t.Fatal(err)

@@ -32,6 +32,7 @@ type slowSlot struct {
 	token   chan struct{}
 }
 
+// slowBatch is how much of the prompts fits into a round.
 const slowBatch = 64
 
 // newSlowServer returns a server for a pace such as 1000/50, or nil for none.
