@@ -11,7 +11,7 @@ import (
 
 // meter measures how fast an engine is while it works. llama-server computes all its slots in one loop: each round takes
 // as much of the prompts as a batch holds, those of the first slots first, and one token of every answer. So prompts take
-// the time that they would take alone, one after the other, and answers all but stand still meanwhile; without prompts, a
+// the time that they would take alone, one after the other, and answers all but stand still meanwhile. Without prompts, a
 // round takes longer the more answers there are.
 //
 // Prompts that overlap are measured together: what they took from the first one's arrival until none was left.
