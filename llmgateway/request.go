@@ -1,6 +1,9 @@
 package llmgateway
 
-import "slices"
+import (
+	"slices"
+	"time"
+)
 
 // Operation is what a request asks for, named as in OpenTelemetry's `gen_ai.operation.name`.
 type Operation string
@@ -41,6 +44,11 @@ type Request struct {
 	Edits []Edit
 	// Additions are members to send if the client wrote none of their name.
 	Additions []Edit
+
+	// Tenant is who asks, as far as that is known. Tenants do not share cached answers.
+	Tenant string
+	// Cache is what the client wants of the cache.
+	Cache CacheControl
 }
 
 // Edit is what becomes of a top-level member on the way to a provider.
@@ -48,6 +56,14 @@ type Edit struct {
 	Name string
 	// Value is JSON that takes the value's place. If it is empty, the member is left out.
 	Value string
+}
+
+// CacheControl is what a client may ask of the cache, in the words of RFC 9111, section 5.2.1.
+type CacheControl struct {
+	// NoCache asks for a new answer, NoStore that the answer is not kept.
+	NoCache, NoStore bool
+	// MaxAge is how old an answer may be; 0 means any age.
+	MaxAge time.Duration
 }
 
 // Member is the place of one top-level member in a body.

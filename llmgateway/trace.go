@@ -12,6 +12,29 @@ type Trace struct {
 	Tried func(Attempt)
 	// Answering is called right before the first event is passed on.
 	Answering func(Attempt)
+	// Cached is called when an attempt has asked the cache.
+	Cached func(CacheUse)
+}
+
+// CacheResult says where an attempt's answer comes from.
+type CacheResult string
+
+const (
+	// CacheHit means that it was kept from an equal request.
+	CacheHit CacheResult = "hit"
+	// CacheShared means that it is being made for an equal request that came before.
+	CacheShared CacheResult = "shared"
+	// CacheMiss means that it is made for this request.
+	CacheMiss CacheResult = "miss"
+	// CacheBypass means that the cache was not asked.
+	CacheBypass CacheResult = "bypass"
+)
+
+// CacheUse is what the cache did for an attempt.
+type CacheUse struct {
+	Result CacheResult
+	// Age is how old the answer is.
+	Age time.Duration
 }
 
 // Attempt is one try at one target.

@@ -1,0 +1,169 @@
+package cache
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"time"
+
+	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
+)
+
+// Answer is a whole answer as it came: the chunks of a stream, or the one object of an answer that was not streamed.
+type Answer struct {
+	// Created is when it was complete, to the second.
+	Created time.Time
+	// Events are its pieces, in order.
+	Events []llmgateway.Event
+}
+
+// streamed reports whether the answer came as a stream.
+func (a *Answer) streamed() bool { return len(a.Events) > 0 && !a.Events[0].Whole }
+
+// all yields the events.
+func (a *Answer) all() iter.Seq2[llmgateway.Event, error] {
+	return func(yield func(llmgateway.Event, error) bool) {
+		for _, event := range a.Events {
+			if !yield(event, nil) {
+				return
+			}
+		}
+	}
+}
+
+// codecVersion is the first byte of what a store holds.
+const codecVersion = 1
+
+// Flags of an event in a store.
+const (
+	carries = 1 << iota
+	whole
+	finishes
+	counts
+)
+
+// MarshalBinary implements encoding.BinaryMarshaler.
+func (a *Answer) MarshalBinary() ([]byte, error) {
+	size := 16
+	for _, event := range a.Events {
+		size += len(event.Data) + 16
+	}
+	b := append(make([]byte, 0, size), codecVersion)
+	b = binary.AppendVarint(b, a.Created.Unix())
+	b = binary.AppendUvarint(b, uint64(len(a.Events)))
+	for _, event := range a.Events {
+		var flags byte
+		for flag, is := range map[byte]bool{
+			carries: event.Carries, whole: event.Whole, finishes: event.FinishReason != "", counts: event.Usage != nil,
+		} {
+			if is {
+				flags |= flag
+			}
+		}
+		b = append(b, flags)
+		b = appendBytes(b, event.Data)
+		if event.FinishReason != "" {
+			b = appendBytes(b, []byte(event.FinishReason))
+		}
+		if event.Usage != nil {
+			usage, err := json.Marshal(event.Usage)
+			if err != nil {
+				return nil, err
+			}
+			b = appendBytes(b, usage)
+		}
+	}
+	return b, nil
+}
+
+func appendBytes(b, data []byte) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(data))), data...)
+}
+
+// errCorrupt means that a store gave back something else than was put into it.
+var errCorrupt = errors.New("not a stored answer")
+
+// UnmarshalBinary implements encoding.BinaryUnmarshaler. The answer's events are parts of b.
+func (a *Answer) UnmarshalBinary(b []byte) error {
+	d := decoder{b: b}
+	if d.byte() != codecVersion {
+		return errCorrupt
+	}
+	a.Created = time.Unix(d.varint(), 0)
+	n := d.uvarint()
+	if n > uint64(len(b)) { // an event takes more than a byte
+		return errCorrupt
+	}
+	a.Events = make([]llmgateway.Event, 0, n)
+	for i := range n {
+		flags := d.byte()
+		event := llmgateway.Event{
+			Data: d.bytes(), Carries: flags&carries != 0, Whole: flags&whole != 0, More: i+1 < n,
+		}
+		if flags&finishes != 0 {
+			event.FinishReason = string(d.bytes())
+		}
+		if flags&counts != 0 {
+			event.Usage = new(llmgateway.Usage)
+			if err := json.Unmarshal(d.bytes(), event.Usage); err != nil && !d.failed {
+				return fmt.Errorf("%w: %w", errCorrupt, err)
+			}
+		}
+		a.Events = append(a.Events, event)
+	}
+	if d.failed || len(d.b) > 0 || n == 0 {
+		return errCorrupt
+	}
+	return nil
+}
+
+// decoder reads from the front of b, and zeros once it has failed.
+type decoder struct {
+	b      []byte
+	failed bool
+}
+
+func (d *decoder) byte() byte {
+	if len(d.b) == 0 {
+		d.failed = true
+		return 0
+	}
+	first := d.b[0]
+	d.b = d.b[1:]
+	return first
+}
+
+func (d *decoder) uvarint() uint64 {
+	n, size := binary.Uvarint(d.b)
+	if size <= 0 {
+		d.fail()
+		return 0
+	}
+	d.b = d.b[size:]
+	return n
+}
+
+func (d *decoder) varint() int64 {
+	n, size := binary.Varint(d.b)
+	if size <= 0 {
+		d.fail()
+		return 0
+	}
+	d.b = d.b[size:]
+	return n
+}
+
+func (d *decoder) bytes() []byte {
+	n := d.uvarint()
+	if n > uint64(len(d.b)) {
+		d.fail()
+		return nil
+	}
+	part := d.b[:n:n]
+	d.b = d.b[n:]
+	return part
+}
+
+func (d *decoder) fail() { d.failed, d.b = true, nil }

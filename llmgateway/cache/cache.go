@@ -1,0 +1,134 @@
+// Package cache answers a request with what was answered to an equal one before, and lets equal requests that are under
+// way share one generation.
+//
+// Only whole answers are kept, under the model that gave them. An answer that came as a stream serves those who want none,
+// and the other way round.
+package cache
+
+import (
+	"context"
+	"iter"
+	"time"
+
+	"github.com/tidwall/gjson"
+
+	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
+	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/openai"
+)
+
+// Store keeps answers. Its methods may be called from many goroutines at once, and return soon: a store that is slow or
+// down loses answers rather than time.
+type Store interface {
+	// Get returns what was put under key, or false if it is not there any more, or cannot be had.
+	Get(ctx context.Context, key Key) (answer []byte, ok bool)
+	// Put keeps an answer for at most ttl. The bytes are not changed afterwards.
+	Put(ctx context.Context, key Key, answer []byte, ttl time.Duration)
+}
+
+// Cache answers requests from a store. Its fields are not changed after first use.
+type Cache struct {
+	Store Store
+	// TTL is how long an answer may be used.
+	TTL time.Duration
+	// MaxAnswerBytes is the largest answer that is kept or shared.
+	MaxAnswerBytes int
+	// OnlyDeterministic keeps the cache to requests that ask for the same answer each time: with temperature 0 or a seed.
+	OnlyDeterministic bool
+
+	flights flights
+}
+
+// A Generator answers a request, as [llmgateway.Provider.Generate] does.
+type Generator func(context.Context, *llmgateway.Request) iter.Seq2[llmgateway.Event, error]
+
+// Generate answers from the store or from an equal request that is under way, or else by next, whose answer is kept if it
+// is whole. The generation goes on as long as anybody waits for it.
+//
+// What the cache did is told through [llmgateway.Trace], before the first event.
+func (c *Cache) Generate(ctx context.Context, s Scope, req *llmgateway.Request, next Generator) iter.Seq2[llmgateway.Event, error] {
+	return func(yield func(llmgateway.Event, error) bool) {
+		tell := func(use llmgateway.CacheUse) {
+			if trace := llmgateway.ContextTrace(ctx); trace.Cached != nil {
+				trace.Cached(use)
+			}
+		}
+		if req.Cache.NoStore && req.Cache.NoCache || c.OnlyDeterministic && !deterministic(req) {
+			tell(llmgateway.CacheUse{Result: llmgateway.CacheBypass})
+			next(ctx, req)(yield)
+			return
+		}
+		key := KeyOf(s, req)
+		if !req.Cache.NoCache {
+			if answer, age := c.find(ctx, key, req); answer != nil {
+				tell(llmgateway.CacheUse{Result: llmgateway.CacheHit, Age: age})
+				replay(answer.all(), answer.streamed(), req)(yield)
+				return
+			}
+		}
+		if req.Cache.NoStore {
+			tell(llmgateway.CacheUse{Result: llmgateway.CacheMiss})
+			next(ctx, req)(yield)
+			return
+		}
+		f, p, shared := c.flights.join(key, !req.Cache.NoCache, func() (*flight, *passenger) { return c.takeOff(ctx, key, req, next) })
+		if shared {
+			tell(llmgateway.CacheUse{Result: llmgateway.CacheShared})
+		} else {
+			tell(llmgateway.CacheUse{Result: llmgateway.CacheMiss})
+		}
+		replay(f.events(ctx, p), f.streamed, req)(yield)
+	}
+}
+
+// find returns a kept answer that the request may have.
+func (c *Cache) find(ctx context.Context, key Key, req *llmgateway.Request) (answer *Answer, age time.Duration) {
+	kept, ok := c.Store.Get(ctx, key)
+	if !ok {
+		return nil, 0
+	}
+	answer = new(Answer)
+	if err := answer.UnmarshalBinary(kept); err != nil {
+		return nil, 0 // somebody else's, or an earlier version's
+	}
+	age = max(time.Since(answer.Created), 0)
+	if age >= c.TTL || req.Cache.MaxAge > 0 && age > req.Cache.MaxAge {
+		return nil, 0
+	}
+	return answer, age
+}
+
+// keep puts a whole answer into the store.
+func (c *Cache) keep(ctx context.Context, key Key, events []llmgateway.Event) {
+	answer := Answer{Created: time.Now(), Events: events}
+	if kept, err := answer.MarshalBinary(); err == nil && len(kept) <= c.MaxAnswerBytes {
+		c.Store.Put(ctx, key, kept, c.TTL)
+	}
+}
+
+// replay brings an answer into the mode that a request wants.
+func replay(events iter.Seq2[llmgateway.Event, error], streamed bool, req *llmgateway.Request) iter.Seq2[llmgateway.Event, error] {
+	switch {
+	case streamed && !req.Stream:
+		return openai.Merge(events)
+	case !streamed && req.Stream:
+		return openai.Split(events)
+	default:
+		return events
+	}
+}
+
+// deterministic reports whether a request asks for the same answer each time.
+func deterministic(req *llmgateway.Request) bool {
+	if req.Operation == llmgateway.Embeddings {
+		return true
+	}
+	if m, ok := req.Lookup("seed"); ok && gjson.ParseBytes(req.Raw(m)).Type == gjson.Number {
+		return true
+	}
+	m, ok := req.Lookup("temperature")
+	temperature := gjson.Result{}
+	if ok {
+		temperature = gjson.ParseBytes(req.Raw(m))
+	}
+	return temperature.Type == gjson.Number && temperature.Num == 0
+}

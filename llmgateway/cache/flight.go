@@ -1,0 +1,230 @@
+package cache
+
+import (
+	"context"
+	"iter"
+	"slices"
+	"sync"
+
+	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
+)
+
+// flights are the generations that may be shared.
+type flights struct {
+	mu    sync.Mutex // guards byKey
+	byKey map[Key]*flight
+}
+
+// join returns the flight for a key, if there is one that still takes passengers and may is true, or else a new one. The
+// caller is the passenger, and must range over its events.
+func (fs *flights) join(key Key, may bool, takeOff func() (*flight, *passenger)) (f *flight, p *passenger, shared bool) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	if f, ok := fs.byKey[key]; ok && may {
+		if p, ok := f.board(); ok {
+			return f, p, true
+		}
+	}
+	if fs.byKey == nil {
+		fs.byKey = make(map[Key]*flight)
+	}
+	f, p = takeOff()
+	fs.byKey[key] = f
+	return f, p, false
+}
+
+// remove makes sure that nobody joins f any more.
+func (fs *flights) remove(key Key, f *flight) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	if fs.byKey[key] == f {
+		delete(fs.byKey, key)
+	}
+}
+
+// flight is one generation for any number of requests, its passengers. It belongs to none of them: it has a goroutine of
+// its own, which ends when the generation does, or when the last passenger has left.
+type flight struct {
+	streamed bool
+	limit    int // bytes that are held for all; more is dropped once everybody has it
+	cancel   context.CancelCauseFunc
+	read     chan struct{} // holds a wake-up for the goroutine: somebody has read, or left
+
+	mu         sync.Mutex // guards what follows
+	log        []llmgateway.Event
+	dropped    int // events before log
+	size       int // bytes of log
+	full       bool
+	ended      bool
+	err        error
+	passengers []*passenger
+}
+
+// passenger is a request that gets a flight's events.
+type passenger struct {
+	wake chan struct{} // holds a wake-up
+	at   int           // events that it has got
+}
+
+// takeOff starts a generation on behalf of a first passenger and of all who will join.
+func (c *Cache) takeOff(ctx context.Context, key Key, req *llmgateway.Request, next Generator) (*flight, *passenger) {
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	f := &flight{streamed: req.Stream, limit: c.MaxAnswerBytes, cancel: cancel, read: make(chan struct{}, 1)}
+	first, _ := f.board()
+	req.Body.Retain()
+	go func() {
+		defer req.Body.Release()
+		defer cancel(nil)
+		defer c.flights.remove(key, f)
+		failure := f.fly(ctx, next(ctx, req), func() { c.flights.remove(key, f) })
+		if failure == nil && ctx.Err() == nil && !f.full {
+			c.keep(ctx, key, f.log)
+		}
+	}()
+	return f, first
+}
+
+// fly takes in the events until they end. full is called when they are too many to be shared.
+func (f *flight) fly(ctx context.Context, events iter.Seq2[llmgateway.Event, error], full func()) (failure error) {
+	for event, err := range events {
+		if err != nil {
+			failure = err
+			break
+		}
+		event.Data = slices.Clone(event.Data)
+		if f.add(event) {
+			continue
+		}
+		full()
+		for !f.trim() {
+			select {
+			case <-f.read:
+			case <-ctx.Done():
+			}
+			if ctx.Err() != nil {
+				break
+			}
+		}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.ended, f.err = true, failure
+	f.wake()
+	return failure
+}
+
+// board adds a passenger, unless the flight has failed, everybody has left, or its beginning may be gone.
+func (f *flight) board() (p *passenger, ok bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.err != nil || f.full {
+		return nil, false
+	}
+	p = &passenger{wake: make(chan struct{}, 1)}
+	f.passengers = append(f.passengers, p)
+	return p, true
+}
+
+// add takes in the next event. It returns false when there are more than can be held.
+func (f *flight) add(event llmgateway.Event) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.log = append(f.log, event)
+	f.size += len(event.Data)
+	f.full = f.full || f.size > f.limit
+	f.wake()
+	return !f.full
+}
+
+// trim drops what everybody has got, and reports whether there is room for more.
+func (f *flight) trim() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	least := f.dropped + len(f.log)
+	for _, p := range f.passengers {
+		least = min(least, p.at)
+	}
+	for ; f.dropped < least; f.dropped++ {
+		f.size -= len(f.log[0].Data)
+		f.log = f.log[1:]
+	}
+	return f.size <= f.limit
+}
+
+// wake lets all passengers look again. mu is held.
+func (f *flight) wake() {
+	for _, p := range f.passengers {
+		signal(p.wake)
+	}
+}
+
+// signal leaves a wake-up, unless there is one already.
+func signal(to chan struct{}) {
+	select {
+	case to <- struct{}{}:
+	default:
+	}
+}
+
+// events yields the generation's events from its beginning, as they come. The passenger leaves when the loop ends or ctx
+// does; the last one to leave ends the generation.
+func (f *flight) events(ctx context.Context, p *passenger) iter.Seq2[llmgateway.Event, error] {
+	return func(yield func(llmgateway.Event, error) bool) {
+		defer f.leave(ctx, p)
+		for {
+			ready, ended, err := f.ready(p)
+			for i, event := range ready {
+				event.More = event.More || i+1 < len(ready)
+				if !yield(event, nil) {
+					return
+				}
+			}
+			switch {
+			case len(ready) > 0:
+				f.got(p, len(ready))
+			case err != nil:
+				yield(llmgateway.Event{}, err)
+				return
+			case ended:
+				return
+			default:
+				select {
+				case <-p.wake:
+				case <-ctx.Done():
+					yield(llmgateway.Event{}, context.Cause(ctx))
+					return
+				}
+			}
+		}
+	}
+}
+
+// ready returns the events that p has not got yet.
+func (f *flight) ready(p *passenger) (events []llmgateway.Event, ended bool, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.log[p.at-f.dropped:], f.ended, f.err
+}
+
+func (f *flight) got(p *passenger, n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	p.at += n
+	signal(f.read)
+}
+
+func (f *flight) leave(ctx context.Context, p *passenger) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.passengers = slices.DeleteFunc(f.passengers, func(other *passenger) bool { return other == p })
+	signal(f.read)
+	if len(f.passengers) > 0 || f.ended {
+		return
+	}
+	cause := context.Cause(ctx)
+	if cause == nil {
+		cause = context.Canceled // the passenger broke its loop
+	}
+	f.cancel(cause)
+	f.err = cause // nobody may join any more
+}
