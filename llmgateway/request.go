@@ -39,6 +39,8 @@ type Request struct {
 	// ClientStream is true if the client asked for a stream. Stream may be true without it, for a deadline on the first
 	// token; then whoever set it merges the events.
 	ClientStream bool
+	// ClientUsage is true if the client asked for a stream's usage. Providers are asked for it in any case.
+	ClientUsage bool
 
 	// Edits are members to send otherwise than the client wrote them. Members that the client did not write are not added.
 	Edits []Edit

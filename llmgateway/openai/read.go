@@ -6,6 +6,8 @@ import (
 	"errors"
 	"unicode/utf8"
 
+	"github.com/tidwall/gjson"
+
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
 )
 
@@ -49,6 +51,9 @@ func Read(op llmgateway.Operation, body *llmgateway.Body) (*llmgateway.Request, 
 		r.Stream = false
 	}
 	r.ClientStream = r.Stream
+	if m, ok := r.Lookup("stream_options"); ok && r.Stream {
+		r.ClientUsage = gjson.GetBytes(r.Raw(m), "include_usage").Bool()
+	}
 	return &r.Request, nil
 }
 

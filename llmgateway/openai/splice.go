@@ -12,8 +12,9 @@ import (
 // slices of the client's own bytes.
 //
 // It changes what must change and nothing else: the model, if r asks for another one than the client did; the mode, if
-// r.Stream differs from what the client asked for; what r.Edits and r.Additions name; and the string member "provider",
-// which was for us. A member that is repeated is changed everywhere, so that it does not matter which one a server believes.
+// r.Stream differs from what the client asked for; a stream's options, so that it ends with its usage; what r.Edits and
+// r.Additions name; and the string member "provider", which was for us. A member that is repeated is changed everywhere, so
+// that it does not matter which one a server believes.
 func splice(r *llmgateway.Request) (segments [][]byte, size int) {
 	s := splicer{body: r.Body.Bytes, segments: make([][]byte, 0, 8)}
 	extra := extraMembers(r)
@@ -41,9 +42,9 @@ func splice(r *llmgateway.Request) (segments [][]byte, size int) {
 				s.replace(m.Value, m.End, strconvBool(r.Stream))
 			}
 		case "stream_options":
-			// Without a stream they mean nothing; with ours, they must not keep the usage from the whole answer.
-			if r.Stream && !r.ClientStream {
-				s.replace(m.Value, m.End, []byte(includeUsage))
+			// Without a stream they mean nothing.
+			if r.Stream && !r.ClientUsage {
+				s.addUsage(m)
 			}
 		case "provider":
 			if s.body[m.Value] == '{' {
@@ -65,7 +66,7 @@ func extraMembers(r *llmgateway.Request) string {
 	if r.Stream != r.ClientStream && lastIndex(r.Members, "stream") < 0 {
 		extra += `,"stream":` + string(strconvBool(r.Stream))
 	}
-	if r.Stream && !r.ClientStream && lastIndex(r.Members, "stream_options") < 0 {
+	if r.Stream && !r.ClientUsage && lastIndex(r.Members, "stream_options") < 0 {
 		extra += `,"stream_options":` + includeUsage
 	}
 	for _, e := range r.Additions {
@@ -111,6 +112,24 @@ func (s *splicer) remove(members []llmgateway.Member, i int, kept bool) {
 		s.replace(m.Start, members[i+1].Start, nil)
 	default:
 		s.replace(m.Start, m.End, nil)
+	}
+}
+
+// addUsage makes a member with a stream's options ask for the usage, and keeps its other options.
+func (s *splicer) addUsage(m llmgateway.Member) {
+	options := s.body[m.Value:m.End]
+	members, err := scanObject(options, nil)
+	if err != nil || len(members) == 0 { // null, for one
+		s.replace(m.Value, m.End, []byte(includeUsage))
+		return
+	}
+	for _, option := range members {
+		if option.Name == "include_usage" {
+			s.replace(m.Value+option.Value, m.Value+option.End, strconvBool(true))
+		}
+	}
+	if last := members[len(members)-1]; lastIndex(members, "include_usage") < 0 {
+		s.replace(m.Value+last.End, m.Value+last.End, []byte(`,"include_usage":true`))
 	}
 }
 

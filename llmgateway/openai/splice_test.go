@@ -8,6 +8,8 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"github.com/tidwall/gjson"
+
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
 )
 
@@ -15,7 +17,7 @@ func TestSpliceChangesNothingThatNeedNotChange(t *testing.T) {
 	bodies := requestFixtures(t)
 	for _, body := range []string{
 		`{"model":"m"}`,
-		" { \"model\"\t:\n\"m\" , \"stream\" : true }\r\n",
+		" { \"model\"\t:\n\"m\" , \"stream\" : false }\r\n",
 		`{"mod\u0065l":"\u006d","model":"m"}`,
 		`{"model":"m","provider":{"order":["a"],"allow_fallbacks":false}}`,
 		`{"model":"m","stream":null,"stream_options":null}`,
@@ -177,15 +179,31 @@ func TestSpliceAddsMembersUnlessTheClientHasThem(t *testing.T) {
 	}
 }
 
-func TestSpliceLeavesAStreamingClientsOptionsAlone(t *testing.T) {
-	for _, body := range []string{
-		`{"model":"m","stream":true}`,
-		`{"model":"m","stream":true,"stream_options":{"include_usage":false,"include_obfuscation":true}}`,
-		`{"model":"m","stream":true,"stream_options":null}`,
-	} {
-		if got := spliced(read(t, body)); got != body {
-			t.Errorf("got %s, want %s", got, body)
-		}
+func TestSpliceAsksForAStreamsUsage(t *testing.T) {
+	tests := []struct{ name, body, want string }{
+		{"no options", `{"model":"m","stream":true}`, `{"model":"m","stream_options":{"include_usage":true},"stream":true}`},
+		{"null", `{"model":"m","stream":true,"stream_options":null}`, `{"model":"m","stream":true,"stream_options":{"include_usage":true}}`},
+		{"empty", `{"model":"m","stream":true,"stream_options":{}}`, `{"model":"m","stream":true,"stream_options":{"include_usage":true}}`},
+		{
+			"declined", `{"model":"m","stream":true,"stream_options":{"include_usage": false ,"x":1}}`,
+			`{"model":"m","stream":true,"stream_options":{"include_usage": true ,"x":1}}`,
+		},
+		{
+			"other options", `{"model":"m","stream":true,"stream_options":{ "x":1 }}`,
+			`{"model":"m","stream":true,"stream_options":{ "x":1,"include_usage":true }}`,
+		},
+		{
+			"asked for already", `{"model":"m","stream":true,"stream_options":{"x":1, "include_usage":true}}`,
+			`{"model":"m","stream":true,"stream_options":{"x":1, "include_usage":true}}`,
+		},
+		{"no stream", `{"model":"m","stream_options":{"x":1}}`, `{"model":"m","stream_options":{"x":1}}`},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			if got := spliced(read(t, test.body)); got != test.want {
+				t.Errorf("got  %s\nwant %s", got, test.want)
+			}
+		})
 	}
 }
 
@@ -253,6 +271,7 @@ func FuzzSplice(f *testing.F) {
 // expectedMembers returns what is to be sent of what the client sent.
 func expectedMembers(members []member, r *llmgateway.Request) []member {
 	merging := r.Stream && !r.ClientStream
+	counting := r.Stream && !r.ClientUsage
 	last := 0
 	names := make(map[string]bool)
 	for i, m := range members {
@@ -274,18 +293,42 @@ func expectedMembers(members []member, r *llmgateway.Request) []member {
 			}
 		case m.name == "stream" && merging:
 			m.raw = "true"
-		case m.name == "stream_options" && merging:
-			m.raw = `{"include_usage":true}`
+		case m.name == "stream_options" && counting:
+			m.raw = withUsage(m.raw)
 		}
 		want = append(want, m)
 		if i == last && merging && !names["stream"] {
 			want = append(want, member{"stream", "true"})
 		}
-		if i == last && merging && !names["stream_options"] {
+		if i == last && counting && !names["stream_options"] {
 			want = append(want, member{"stream_options", `{"include_usage":true}`})
 		}
 	}
 	return want
+}
+
+// withUsage returns a stream's options with the usage asked for.
+func withUsage(options string) string {
+	members := gjson.Parse(options)
+	if !members.IsObject() || members.Raw == "{}" || len(members.Map()) == 0 {
+		return `{"include_usage":true}`
+	}
+	var s strings.Builder
+	at, asked := 0, false
+	last := 0
+	members.ForEach(func(name, value gjson.Result) bool {
+		last = value.Index + len(value.Raw)
+		if name.String() == "include_usage" {
+			s.WriteString(options[at:value.Index] + "true")
+			at, asked = last, true
+		}
+		return true
+	})
+	if !asked {
+		s.WriteString(options[at:last] + `,"include_usage":true`)
+		at = last
+	}
+	return s.String() + options[at:]
 }
 
 // read makes a chat request of a body.

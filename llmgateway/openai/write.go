@@ -28,6 +28,9 @@ func Write(w http.ResponseWriter, req *llmgateway.Request, events iter.Seq2[llmg
 		if err != nil {
 			return s.fail(err)
 		}
+		if onlyUsage(event) && !req.ClientUsage {
+			continue
+		}
 		if err := s.send(event.Data, !event.More); err != nil {
 			return &BrokenError{Err: &llmgateway.Error{Kind: llmgateway.Canceled, Message: "the client closed the stream", Err: err}}
 		}
@@ -38,6 +41,11 @@ func Write(w http.ResponseWriter, req *llmgateway.Request, events iter.Seq2[llmg
 	s.pending = append(s.pending, "data: [DONE]\n\n"...)
 	_, _ = w.Write(s.pending)
 	return nil
+}
+
+// onlyUsage reports whether an event is the last chunk of a stream, which is there for its usage only.
+func onlyUsage(event llmgateway.Event) bool {
+	return event.Usage != nil && !event.Carries && !event.Whole
 }
 
 // A BrokenError is an error that came after the status 200 had been sent.
