@@ -82,6 +82,13 @@ func ProviderOf(p Provider, model string) Provider {
 	return p
 }
 
+// An Identifier is a Provider that knows what its answers depend on. Without it, a provider is known by its configured name.
+type Identifier interface {
+	// Identity returns the same for providers that give the same answers, in this process and in others, and something
+	// else for all others. It holds no secrets.
+	Identity() string
+}
+
 // ModelInfo is what is known of a model without asking it. A request that needs what is false is not sent to the model;
 // what cannot be known is true.
 type ModelInfo struct {

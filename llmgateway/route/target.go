@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
+	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/cache"
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/openai"
 )
 
@@ -27,6 +28,9 @@ type Target struct {
 	// Capabilities is what the target can do of all there is. Nil means what the provider says, and everything that it says
 	// nothing of. A request that needs more is not sent here.
 	Capabilities *llmgateway.Capabilities
+
+	// Cache answers what was asked before; nil for none.
+	Cache *cache.Cache
 
 	// FirstTokenTimeout bounds the time to the first event that carries something. A target that has it is asked to
 	// stream even if the client does not, so that silence can be told from a long answer.
@@ -73,12 +77,26 @@ func (t *Target) noModel(model string) *llmgateway.Error {
 // maxNames is how many names of models an error tells.
 const maxNames = 20
 
-// generate makes one attempt under the target's deadlines. req has the target's own name of the model.
+// generate makes one attempt, which the cache may answer. req has the target's own name of the model.
 func (t *Target) generate(ctx context.Context, req *llmgateway.Request) iter.Seq2[llmgateway.Event, error] {
 	p := llmgateway.ProviderOf(t.Provider, req.Model)
 	if p == nil { // it went since the target was chosen
 		return func(yield func(llmgateway.Event, error) bool) { yield(llmgateway.Event{}, t.noModel(req.Model)) }
 	}
+	if t.Cache == nil {
+		return t.attempt(ctx, p, req)
+	}
+	scope := cache.Scope{Tenant: req.Tenant, Provider: t.Name, Model: req.Model}
+	if i, ok := p.(llmgateway.Identifier); ok {
+		scope.Provider = i.Identity()
+	}
+	return t.Cache.Generate(ctx, scope, req, func(ctx context.Context, req *llmgateway.Request) iter.Seq2[llmgateway.Event, error] {
+		return t.attempt(ctx, p, req)
+	})
+}
+
+// attempt asks the provider, under the target's deadlines.
+func (t *Target) attempt(ctx context.Context, p llmgateway.Provider, req *llmgateway.Request) iter.Seq2[llmgateway.Event, error] {
 	if t.FirstTokenTimeout == 0 && t.StreamIdleTimeout == 0 && t.Timeout == 0 {
 		return p.Generate(ctx, req)
 	}
