@@ -25,15 +25,20 @@ type Store interface {
 	Put(ctx context.Context, key Key, answer []byte, ttl time.Duration)
 }
 
-// Cache answers requests from a store. Its fields are not changed after first use.
-type Cache struct {
-	Store Store
+// Policy says what a cache is used for.
+type Policy struct {
 	// TTL is how long an answer may be used.
 	TTL time.Duration
 	// MaxAnswerBytes is the largest answer that is kept or shared.
 	MaxAnswerBytes int
 	// OnlyDeterministic keeps the cache to requests that ask for the same answer each time: with temperature 0 or a seed.
 	OnlyDeterministic bool
+}
+
+// Cache answers requests from a store. Its fields are not changed after first use.
+type Cache struct {
+	Store  Store
+	Policy Policy
 
 	flights flights
 }
@@ -52,7 +57,7 @@ func (c *Cache) Generate(ctx context.Context, s Scope, req *llmgateway.Request, 
 				trace.Cached(use)
 			}
 		}
-		if req.Cache.NoStore && req.Cache.NoCache || c.OnlyDeterministic && !deterministic(req) {
+		if req.Cache.NoStore && req.Cache.NoCache || c.Policy.OnlyDeterministic && !deterministic(req) {
 			tell(llmgateway.CacheUse{Result: llmgateway.CacheBypass})
 			next(ctx, req)(yield)
 			return
@@ -91,7 +96,7 @@ func (c *Cache) find(ctx context.Context, key Key, req *llmgateway.Request) (ans
 		return nil, 0 // somebody else's, or an earlier version's
 	}
 	age = max(time.Since(answer.Created), 0)
-	if age >= c.TTL || req.Cache.MaxAge > 0 && age > req.Cache.MaxAge {
+	if age >= c.Policy.TTL || req.Cache.MaxAge > 0 && age > req.Cache.MaxAge {
 		return nil, 0
 	}
 	return answer, age
@@ -100,8 +105,8 @@ func (c *Cache) find(ctx context.Context, key Key, req *llmgateway.Request) (ans
 // keep puts a whole answer into the store.
 func (c *Cache) keep(ctx context.Context, key Key, events []llmgateway.Event) {
 	answer := Answer{Created: time.Now(), Events: events}
-	if kept, err := answer.MarshalBinary(); err == nil && len(kept) <= c.MaxAnswerBytes {
-		c.Store.Put(ctx, key, kept, c.TTL)
+	if kept, err := answer.MarshalBinary(); err == nil && len(kept) <= c.Policy.MaxAnswerBytes {
+		c.Store.Put(ctx, key, kept, c.Policy.TTL)
 	}
 }
 

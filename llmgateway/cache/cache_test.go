@@ -99,12 +99,12 @@ func text(events iter.Seq2[llmgateway.Event, error]) (string, error) {
 
 func newCache(t testing.TB) *Cache {
 	t.Helper()
-	store, err := NewMemory(1 << 20)
+	store, err := NewMemory(1<<20, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(store.Close)
-	return &Cache{Store: store, TTL: time.Minute, MaxAnswerBytes: 1 << 16}
+	return &Cache{Store: store, Policy: Policy{TTL: time.Minute, MaxAnswerBytes: 1 << 16}}
 }
 
 // watch returns a context whose requests tell how the cache was used.
@@ -204,7 +204,7 @@ func TestAnswersGetOld(t *testing.T) {
 		ask(2, llmgateway.CacheControl{MaxAge: 20 * time.Second})
 		ask(3, llmgateway.CacheControl{NoCache: true})
 		ask(3, llmgateway.CacheControl{})
-		time.Sleep(c.TTL)
+		time.Sleep(c.Policy.TTL)
 		ask(4, llmgateway.CacheControl{NoStore: true})
 		ask(5, llmgateway.CacheControl{})
 	})
@@ -270,7 +270,7 @@ func TestGenerationEndsWithItsLastPassenger(t *testing.T) {
 func TestAnswerTooLargeToKeepIsPassedOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCache(t)
-		c.MaxAnswerBytes = 2000
+		c.Policy.MaxAnswerBytes = 2000
 		words := strings.SplitAfter(strings.Repeat("word ", 1000), " ")
 		m := &model{words: words}
 		events, stop := iter.Pull2(c.Generate(t.Context(), Scope{}, chat(t, "hello", true), m.generate))
@@ -311,6 +311,35 @@ func TestOnlyDeterministicRequestsAreKeptIfSoConfigured(t *testing.T) {
 	} {
 		if got := deterministic(read(t, body)); got != want {
 			t.Errorf("%s: got %t", body, got)
+		}
+	}
+}
+
+func TestMemoryHoldsNoMoreThanItMay(t *testing.T) {
+	for name, test := range map[string]struct {
+		sizeBytes int64
+		answers   int
+		want      int
+	}{
+		"bytes":   {100 * 1200, 0, 100},
+		"answers": {1 << 20, 10, 10},
+	} {
+		m, err := NewMemory(test.sizeBytes, test.answers)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(m.Close)
+		for i := range 1000 {
+			m.Put(t.Context(), Key{byte(i), byte(i >> 8)}, make([]byte, 1000), time.Hour)
+		}
+		m.cache.CleanUp()
+		if got, bytes := m.Use(); got > test.want || got < test.want/2 || bytes > test.sizeBytes {
+			t.Errorf("%s: got %d answers in %d bytes, want %d", name, got, bytes, test.want)
+		}
+		m.Resize(0, 0)
+		m.cache.CleanUp()
+		if got, _ := m.Use(); got != 0 {
+			t.Errorf("%s: %d answers are left in no room", name, got)
 		}
 	}
 }

@@ -69,7 +69,7 @@ type passenger struct {
 // takeOff starts a generation on behalf of a first passenger and of all who will join.
 func (c *Cache) takeOff(ctx context.Context, key Key, req *llmgateway.Request, next Generator) (*flight, *passenger) {
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
-	f := &flight{streamed: req.Stream, limit: c.MaxAnswerBytes, cancel: cancel, read: make(chan struct{}, 1)}
+	f := &flight{streamed: req.Stream, limit: c.Policy.MaxAnswerBytes, cancel: cancel, read: make(chan struct{}, 1)}
 	first, _ := f.board()
 	req.Body.Retain()
 	go func() {

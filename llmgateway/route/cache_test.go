@@ -12,12 +12,12 @@ import (
 // What a fallback answered is kept as its answer: the first target is asked again when it is back.
 func TestFallbacksAnswerIsNotKeptAsTheFirstTargets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store, err := cache.NewMemory(1 << 20)
+		store, err := cache.NewMemory(1<<20, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer store.Close()
-		c := &cache.Cache{Store: store, TTL: time.Hour, MaxAnswerBytes: 1 << 20}
+		c := &cache.Cache{Store: store, Policy: cache.Policy{TTL: time.Hour, MaxAnswerBytes: 1 << 20}}
 		near := does(fails(llmgateway.Upstream)).then(fails(llmgateway.Upstream)).then("near")
 		far := does("far")
 		first, second := named("near", near), named("far", far)
