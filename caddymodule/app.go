@@ -52,7 +52,7 @@ func (a *App) Validate() error {
 	return nil
 }
 
-// A starter is a provider that has something to do once its configuration is in force.
+// A starter is a provider or a cache that has something to do once its configuration is in force.
 type starter interface {
 	// start begins it and returns at once.
 	start()
@@ -63,6 +63,9 @@ type starter interface {
 func (a *App) Start() error {
 	a.withdraw = budget().Limit(uint64(max(a.MaxMemory, 0)))
 	for _, h := range a.handlers {
+		if c, ok := h.store.(starter); ok {
+			c.start()
+		}
 		for _, name := range slices.Sorted(maps.Keys(h.providers)) {
 			if p, ok := h.providers[name].(starter); ok {
 				p.start()

@@ -71,6 +71,11 @@ func parseHandler(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 //		stream_idle_timeout <duration> # between two events
 //		timeout             <duration> # over all tries
 //
+//		# answering equal requests with one answer; default: none
+//		cache memory|redis {
+//			...
+//		}
+//
 //		ping_interval <duration>|off   # comments to clients that wait for a stream's first event; default: 15s, the first after 5s
 //	}
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
@@ -95,12 +100,14 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			err = unmarshalDuration(d, &h.StreamIdleTimeout)
 		case "timeout":
 			err = unmarshalDuration(d, &h.Timeout)
+		case "cache":
+			h.CacheRaw, err = unmarshalGuest(d, "llm.caches", "type")
 		case "ping_interval":
 			err = unmarshalInterval(d, &h.PingInterval)
 		default:
 			var known bool
 			if known, err = unmarshalLoadBalancing(d, &h.LoadBalancing); !known {
-				return d.Errf("unrecognized word %s in llm; there are: provider, model, lb_policy, lb_retries, lb_try_duration, lb_try_interval, first_token_timeout, stream_idle_timeout, timeout, ping_interval", word)
+				return d.Errf("unrecognized word %s in llm; there are: provider, model, lb_policy, lb_retries, lb_try_duration, lb_try_interval, first_token_timeout, stream_idle_timeout, timeout, cache, ping_interval", word)
 			}
 		}
 		if err != nil {

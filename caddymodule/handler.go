@@ -15,6 +15,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
+	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/cache"
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/route"
 )
 
@@ -34,6 +35,7 @@ func init() {
 // `{http.llm.upstream_model}` | What that provider calls the model
 // `{http.llm.retries}` | The number of attempts that failed before
 // `{http.llm.status}` | How it ended, as an HTTP status, also where it ended after 200 had been sent: 499 if the client left
+// `{http.llm.cache}` | Where the answer came from: `hit`, `shared` with an equal request, `miss`, or `bypass` without the cache
 // `{http.llm.finish_reason}` | Why the answer ended
 // `{http.llm.usage.prompt_tokens}` | The tokens of the prompt, if the provider counted them
 // `{http.llm.usage.completion_tokens}` | The tokens of the answer, if the provider counted them
@@ -66,7 +68,13 @@ type Handler struct {
 	// switches them off. Default: 15s.
 	PingInterval caddy.Duration `json:"ping_interval,omitempty"`
 
+	// Answers requests with what was answered to equal ones before, and lets equal requests that are under way share one
+	// generation. Clients with different `{http.auth.user.id}` never share answers. Default: none.
+	CacheRaw json.RawMessage `json:"cache,omitempty" caddy:"namespace=llm.caches inline_key=type"`
+
 	providers map[string]llmgateway.Provider
+	store     answerCache
+	cache     *cache.Cache // nil for none
 	table     *route.Table
 	listing   *listing
 	app       *App
@@ -103,6 +111,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 			h.logger.Warn("provider is disabled", zap.String("provider", name), zap.String("reason", status.Detail))
 		}
 	}
+	if err := h.provisionCache(ctx); err != nil {
+		return err
+	}
 	if err := h.LoadBalancing.provision(ctx); err != nil {
 		return err
 	}
@@ -116,6 +127,23 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	}
 	h.app = app.(*App)
 	h.app.register(h)
+	return nil
+}
+
+// provisionCache loads the cache, if one is configured.
+func (h *Handler) provisionCache(ctx caddy.Context) error {
+	if h.CacheRaw == nil {
+		return nil
+	}
+	guest, err := ctx.LoadModule(h, "CacheRaw")
+	if err != nil {
+		return fmt.Errorf("loading cache: %w", err)
+	}
+	store, ok := guest.(answerCache)
+	if !ok {
+		return fmt.Errorf("cache: module %T is not a cache", guest)
+	}
+	h.store, h.cache = store, &cache.Cache{Store: store, Policy: store.Policy()}
 	return nil
 }
 

@@ -189,6 +189,9 @@ func (l *LlamaCPP) Generate(ctx context.Context, req *llmgateway.Request) iter.S
 // Status implements llmgateway.Reporter.
 func (l *LlamaCPP) Status() llmgateway.Status { return l.engine.provider.Status() }
 
+// Identity implements llmgateway.Identifier.
+func (l *LlamaCPP) Identity() string { return l.provider.Identity() }
+
 // ModelInfo implements llmgateway.Modeler.
 func (l *LlamaCPP) ModelInfo() llmgateway.ModelInfo { return l.engine.provider.ModelInfo() }
 

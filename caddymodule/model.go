@@ -57,6 +57,7 @@ func (t *Target) target(h *Handler) (*route.Target, error) {
 		Name:              t.Provider,
 		Provider:          h.providers[t.Provider],
 		Model:             t.Model,
+		Cache:             h.cache,
 		FirstTokenTimeout: time.Duration(cmp.Or(t.FirstTokenTimeout, h.FirstTokenTimeout)),
 		StreamIdleTimeout: time.Duration(h.StreamIdleTimeout),
 		Timeout:           time.Duration(t.Timeout),

@@ -122,6 +122,9 @@ func (p *OpenAI) Generate(ctx context.Context, req *llmgateway.Request) iter.Seq
 	return p.client.Generate(ctx, req)
 }
 
+// Identity implements llmgateway.Identifier. It is where the provider is, and not who it is asked for.
+func (p *OpenAI) Identity() string { return "openai " + p.client.BaseURL.String() }
+
 // Status implements llmgateway.Reporter.
 func (p *OpenAI) Status() llmgateway.Status {
 	if p.disabled != "" {

@@ -26,8 +26,10 @@ type record struct {
 	trace   llmgateway.Trace
 	pinger  *openai.Pinger // must be stopped before w is used
 
-	answer     llmgateway.Attempt // the attempt that answered
-	failed     atomic.Int64       // attempts that did not
+	answer     llmgateway.Attempt  // the attempt that answered
+	failed     atomic.Int64        // attempts that did not
+	asked      llmgateway.CacheUse // by the attempt that is made now
+	cache      llmgateway.CacheUse // by the attempt that answered
 	firstToken time.Duration
 	duration   time.Duration
 	status     int
@@ -38,7 +40,7 @@ type record struct {
 // newRecord starts a record and offers its facts as placeholders.
 func newRecord(h *Handler, w http.ResponseWriter, r *http.Request) *record {
 	rec := &record{h: h, w: w, began: time.Now()}
-	rec.trace = llmgateway.Trace{Tried: rec.tried, Answering: rec.answering}
+	rec.trace = llmgateway.Trace{Tried: rec.tried, Answering: rec.answering, Cached: rec.cached}
 	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
 		repl.Map(rec.placeholder)
 	}
@@ -67,6 +69,9 @@ func (rec *record) tried(a llmgateway.Attempt) {
 	}
 }
 
+// cached takes in what the cache did for the attempt that is made now.
+func (rec *record) cached(use llmgateway.CacheUse) { rec.asked = use }
+
 // answering says who answers, while the header can still be written. After a ping it goes into a comment.
 func (rec *record) answering(a llmgateway.Attempt) {
 	rec.pinger.Stop()
@@ -75,6 +80,12 @@ func (rec *record) answering(a llmgateway.Attempt) {
 	header := rec.w.Header()
 	header["X-Llm-Provider"] = []string{a.Provider}
 	header["X-Llm-Model"] = []string{headerValue(a.Model)}
+	if rec.cache = rec.asked; rec.cache.Result != "" {
+		header["X-Cache"] = []string{strings.ToUpper(string(rec.cache.Result))}
+	}
+	if rec.cache.Result == llmgateway.CacheHit {
+		header["Age"] = []string{strconv.FormatInt(int64(rec.cache.Age/time.Second), 10)}
+	}
 	rec.setAttempts()
 }
 
@@ -165,6 +176,8 @@ func (rec *record) placeholder(key string) (any, bool) {
 		return rec.answer.Model, true
 	case "retries":
 		return rec.failed.Load(), true
+	case "cache":
+		return string(rec.cache.Result), true
 	case "status":
 		return rec.status, true
 	case "finish_reason":

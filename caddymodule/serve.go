@@ -147,6 +147,8 @@ func (h *Handler) read(r *http.Request, op llmgateway.Operation) (*llmgateway.Re
 		body.Release()
 		return nil, err
 	}
+	req.Tenant = tenant(r)
+	req.Cache = cacheControl(r.Header.Values("Cache-Control"))
 	if name := r.Header.Get("X-Llm-Provider"); name != "" {
 		if req.Provider != "" && req.Provider != name {
 			body.Release()

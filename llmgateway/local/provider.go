@@ -187,6 +187,9 @@ func (s *server) stopped(ctx context.Context, err error) bool {
 // Status implements llmgateway.Reporter.
 func (p *Provider) Status() llmgateway.Status { return p.Engine.Status() }
 
+// Identity implements llmgateway.Identifier.
+func (p *Provider) Identity() string { return p.Engine.key.identity() }
+
 // ModelInfo implements llmgateway.Modeler.
 func (p *Provider) ModelInfo() llmgateway.ModelInfo { return p.Engine.ModelInfo() }
 
@@ -195,4 +198,6 @@ var (
 	_ llmgateway.Provider = (*Provider)(nil)
 	_ llmgateway.Reporter = (*Provider)(nil)
 	_ llmgateway.Modeler  = (*Provider)(nil)
+
+	_ llmgateway.Identifier = (*Provider)(nil)
 )
