@@ -207,8 +207,11 @@ func (r *RedisCache) Cleanup() error {
 //	}
 func (r *RedisCache) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return unmarshalCache(d, &r.CachePolicy, func() (bool, error) {
-		if d.Val() != "url" {
+		switch {
+		case d.Val() != "url":
 			return false, nil
+		case r.URL != "":
+			return true, d.Err("url is already set")
 		}
 		return true, unmarshalString(d, &r.URL)
 	}, &r.URL)

@@ -190,7 +190,7 @@ func (l *LlamaCPP) Generate(ctx context.Context, req *llmgateway.Request) iter.S
 func (l *LlamaCPP) Status() llmgateway.Status { return l.engine.provider.Status() }
 
 // Identity implements llmgateway.Identifier.
-func (l *LlamaCPP) Identity() string { return l.provider.Identity() }
+func (l *LlamaCPP) Identity() string { return l.engine.provider.Identity() }
 
 // ModelInfo implements llmgateway.Modeler.
 func (l *LlamaCPP) ModelInfo() llmgateway.ModelInfo { return l.engine.provider.ModelInfo() }

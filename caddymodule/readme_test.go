@@ -24,6 +24,8 @@ func TestReadmeQuotesTheCaddyfileSyntax(t *testing.T) {
 		{"llm", "caddyfile.go", "Handler"},
 		{"llamacpp", "llamacpp_caddyfile.go", "LlamaCPP"},
 		{"command", "program.go", "Command"},
+		{"memory", "caches.go", "MemoryCache"},
+		{"redis", "caches.go", "RedisCache"},
 		{"global", "app.go", "App"},
 	} {
 		begin, end := "<!-- "+block.name+" syntax -->\n", "<!-- /"+block.name+" syntax -->"
