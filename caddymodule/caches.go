@@ -145,7 +145,7 @@ func (m *MemoryCache) Cleanup() error {
 //		only_deterministic [true|false]  # keep only what has temperature 0 or a seed; default: false
 //	}
 func (m *MemoryCache) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	return unmarshalCache(d, &m.CachePolicy, func() (bool, error) {
+	return unmarshalCache(d, &m.CachePolicy, "size, max_entries", func() (bool, error) {
 		switch d.Val() {
 		case "size":
 			return true, unmarshalSize(d, &m.Size)
@@ -206,7 +206,7 @@ func (r *RedisCache) Cleanup() error {
 //		only_deterministic [true|false]
 //	}
 func (r *RedisCache) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	return unmarshalCache(d, &r.CachePolicy, func() (bool, error) {
+	return unmarshalCache(d, &r.CachePolicy, "url", func() (bool, error) {
 		switch {
 		case d.Val() != "url":
 			return false, nil
@@ -218,7 +218,7 @@ func (r *RedisCache) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 }
 
 // unmarshalCache parses a cache's arguments and block; own parses the words that only it has.
-func unmarshalCache(d *caddyfile.Dispenser, p *CachePolicy, own func() (known bool, err error), args ...*string) error {
+func unmarshalCache(d *caddyfile.Dispenser, p *CachePolicy, words string, own func() (known bool, err error), args ...*string) error {
 	d.Next() // consume the cache's name
 	name := d.Val()
 	for _, arg := range args {
@@ -241,7 +241,7 @@ func unmarshalCache(d *caddyfile.Dispenser, p *CachePolicy, own func() (known bo
 			return err
 		}
 		if !known {
-			return d.Errf("unrecognized word %s in cache %s", word, name)
+			return d.Errf("unrecognized word %s in cache %s; there are: %s, ttl, max_answer, only_deterministic", word, name, words)
 		}
 	}
 	return nil

@@ -30,6 +30,7 @@ type block struct {
 var (
 	notANumber   = []string{"-1", "many", "4k", "1.5", "0x10"}
 	notADuration = []string{"10", "-1s", "soon"}
+	cached       = map[string]string{"ttl": "1h", "max_answer": "1MiB", "only_deterministic": "true"}
 	loadBalanced = map[string]string{"lb_policy": "first", "lb_retries": "0", "lb_try_duration": "0s", "lb_try_interval": "1s"}
 )
 
@@ -39,15 +40,31 @@ var blocks = []block{
 		around: "%s",
 		words: with(loadBalanced, map[string]string{
 			"provider": "another echo", "model": "another", "first_token_timeout": "1s", "stream_idle_timeout": "1s", "timeout": "0s",
-			"ping_interval": "1s",
+			"ping_interval": "1s", "cache": "memory",
 		}),
 		repeatable: []string{"provider", "model"},
 		more:       []string{"model"},
 		wrong: map[string][]string{
 			"lb_policy": {"fastest"}, "lb_retries": notANumber, "lb_try_duration": notADuration, "lb_try_interval": notADuration,
 			"first_token_timeout": notADuration, "stream_idle_timeout": notADuration, "timeout": notADuration,
-			"ping_interval": notADuration,
+			"ping_interval": notADuration, "cache": {"disk"},
 		},
+	},
+	{
+		name:    "cache memory",
+		around:  "cache memory {\n%s\n}",
+		words:   with(cached, map[string]string{"size": "1MiB", "max_entries": "1"}),
+		missing: []string{"only_deterministic"},
+		wrong: map[string][]string{
+			"size": {"large"}, "max_entries": notANumber, "ttl": notADuration, "max_answer": {"-1"}, "only_deterministic": {"maybe"},
+		},
+	},
+	{
+		name:    "cache redis",
+		around:  "cache redis {\n%s\n}",
+		words:   with(cached, map[string]string{"url": "redis://localhost"}),
+		missing: []string{"only_deterministic"},
+		wrong:   map[string][]string{"ttl": notADuration, "max_answer": {"-1"}, "only_deterministic": {"maybe"}},
 	},
 	{
 		name:       "a model",

@@ -197,10 +197,11 @@ func (l *LlamaCPP) ModelInfo() llmgateway.ModelInfo { return l.engine.provider.M
 
 // Interface guards
 var (
-	_ caddy.Provisioner   = (*LlamaCPP)(nil)
-	_ caddy.CleanerUpper  = (*LlamaCPP)(nil)
-	_ llmgateway.Provider = (*LlamaCPP)(nil)
-	_ llmgateway.Reporter = (*LlamaCPP)(nil)
-	_ llmgateway.Modeler  = (*LlamaCPP)(nil)
-	_ starter             = (*LlamaCPP)(nil)
+	_ caddy.Provisioner     = (*LlamaCPP)(nil)
+	_ caddy.CleanerUpper    = (*LlamaCPP)(nil)
+	_ llmgateway.Provider   = (*LlamaCPP)(nil)
+	_ llmgateway.Reporter   = (*LlamaCPP)(nil)
+	_ llmgateway.Identifier = (*LlamaCPP)(nil)
+	_ llmgateway.Modeler    = (*LlamaCPP)(nil)
+	_ starter               = (*LlamaCPP)(nil)
 )

@@ -112,6 +112,9 @@ func (c *Command) Generate(ctx context.Context, req *llmgateway.Request) iter.Se
 	return c.engine.generate(ctx, req)
 }
 
+// Identity implements llmgateway.Identifier.
+func (c *Command) Identity() string { return c.engine.provider.Identity() }
+
 // Status implements llmgateway.Reporter.
 func (c *Command) Status() llmgateway.Status { return c.engine.provider.Status() }
 

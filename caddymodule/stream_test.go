@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/zstd"
+	"github.com/tidwall/gjson"
 )
 
 // An upstream that sends an event only after the client has the one before shows that nothing is held back, however slow
@@ -242,5 +243,37 @@ func TestStalledUploadIsTold(t *testing.T) {
 				t.Errorf("got %s %s, %v", resp.Status, text, err)
 			}
 		})
+	}
+}
+
+// Every stream is asked for its usage, for the log. A client that did not ask for it does not see it.
+func TestUsageOfAStreamIsLoggedAndShownToWhoAsked(t *testing.T) {
+	url := upstream(t, func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		if !gjson.GetBytes(body, "stream_options.include_usage").Bool() {
+			t.Errorf("the provider was asked %s", body)
+		}
+		sayRole(w)
+		say(w, "hello")
+		sendDelta(w, "{}", `"stop"`)
+		_, _ = io.WriteString(w, `data: {"id":"x","object":"chat.completion.chunk","model":"m","choices":[],"usage":{"prompt_tokens":5,"completion_tokens":1,"total_tokens":6}}`+"\n\ndata: [DONE]\n\n")
+	})
+	g := newGateway(t)
+	g.start(fmt.Sprintf("log_append tokens {http.llm.usage.total_tokens}\nllm {\nprovider far openai %s\nmodel m {\nto far\n}\n}", url))
+	for i, options := range []string{`"x":1`, `"stream_options":{"include_usage":false}`, `"stream_options":{"include_usage":true}`} {
+		req := g.request(t.Context(), chat("m", "hello", true, options))
+		resp, err := g.client("HTTP/2.0").Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+		if shown := strings.Contains(string(text), `"usage":{`); err != nil || shown != (i == 2) || !strings.HasSuffix(string(text), "data: [DONE]\n\n") {
+			t.Errorf("%s: got %s, %v", options, text, err)
+		}
+		await(t, "the log", func() bool { return g.handled() == i+1 })
+		if got := g.logged("handled request")[i]["tokens"]; got != 6.0 && got != "6" {
+			t.Errorf("%s: logged %v tokens", options, got)
+		}
 	}
 }

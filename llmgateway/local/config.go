@@ -2,6 +2,7 @@ package local
 
 import (
 	"cmp"
+	"crypto/sha256"
 	"fmt"
 	"maps"
 	"os"
@@ -183,13 +184,13 @@ func (c Config) files() []string {
 	return slices.Concat([]string{c.Binary, c.MMProj}, parts(c.ModelPath), slices.Sorted(maps.Keys(c.Tuning.files())))
 }
 
-// identity returns what answers depend on. It has no folders, which differ between machines, and a file's size stands for
-// what is in it.
+// identity returns a hash of what answers depend on. It has no folders, which differ between machines, and a file's size
+// stands for what is in it.
 func (k Key) identity() string {
 	c := k.Config
 	c.Binary, c.CacheDir, c.CacheRAM, c.NThreads, c.NParallel, c.UseMlock, c.NoMmap = "", "", 0, 0, 0, false, false
 	c.ModelPath, c.MMProj = filepath.Base(c.ModelPath), filepath.Base(c.MMProj)
-	return fmt.Sprintf("local %+v %d %d", c, k.model.sizeBytes, k.mmproj.sizeBytes)
+	return fmt.Sprintf("local %x", sha256.Sum256(fmt.Appendf(nil, "%+v %d %d", c, k.model.sizeBytes, k.mmproj.sizeBytes)))
 }
 
 // fileID tells whether a file, or one of several that belong together, was replaced.

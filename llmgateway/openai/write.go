@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/tidwall/gjson"
+
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
 )
 
@@ -45,7 +47,7 @@ func Write(w http.ResponseWriter, req *llmgateway.Request, events iter.Seq2[llmg
 
 // onlyUsage reports whether an event is the last chunk of a stream, which is there for its usage only.
 func onlyUsage(event llmgateway.Event) bool {
-	return event.Usage != nil && !event.Carries && !event.Whole
+	return event.Usage != nil && event.FinishReason == "" && gjson.GetBytes(event.Data, "choices.#").Int() == 0
 }
 
 // A BrokenError is an error that came after the status 200 had been sent.
