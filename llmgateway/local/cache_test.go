@@ -58,7 +58,6 @@ func TestSettleWaitsForNobodyInVain(t *testing.T) {
 	if ctx.Err() == nil {
 		t.Error("it did not wait for what is being saved")
 	}
-	e.timing.caching = 0
 	kill(t, e)
 	gone(t, e)
 	e.shared = NewShared(func() {}) // for the cleanup
