@@ -79,9 +79,9 @@ func (s *server) restore(ctx context.Context) {
 			c.restored = append(c.restored, m.Slots[i:]...)
 			break
 		}
-		var refused *refusal
+		_, refused := errors.AsType[*refusedError](err)
 		switch {
-		case errors.As(err, &refused):
+		case refused:
 			c.logger.Warn("a saved prompt was refused", "slot", slot.ID, "error", err)
 		case err != nil:
 			c.logger.Warn("restoring prompts ended the server", "slot", slot.ID, "error", err)
@@ -256,10 +256,10 @@ type slotAnswer struct {
 	Restored int   `json:"n_restored"`
 }
 
-// refusal is an answer of llama-server's that it does not do something.
-type refusal struct{ text string }
+// refusedError is an answer of llama-server's that it does not do something.
+type refusedError struct{ text string }
 
-func (r *refusal) Error() string { return r.text }
+func (r *refusedError) Error() string { return r.text }
 
 // slotAction has llama-server write or read the file of one slot, in its folder.
 func (s *server) slotAction(ctx context.Context, id int, action, file string) (slotAnswer, error) {
@@ -278,7 +278,7 @@ func (s *server) slotAction(ctx context.Context, id int, action, file string) (s
 	}
 	var answer slotAnswer
 	if resp.StatusCode != http.StatusOK {
-		return answer, &refusal{fmt.Sprintf("status %d: %s", resp.StatusCode, data)}
+		return answer, &refusedError{fmt.Sprintf("status %d: %s", resp.StatusCode, data)}
 	}
 	return answer, json.Unmarshal(data, &answer)
 }

@@ -94,11 +94,11 @@ func (f *files) tuning(c Config) (bytes uint64, failure *failure) {
 	named := c.Tuning.files()
 	for _, path := range slices.Sorted(maps.Keys(named)) {
 		if path == c.ChatTemplateFile {
-			if file, err := os.Open(path); err != nil {
+			file, err := os.Open(path)
+			if err != nil {
 				return 0, missing(named[path]+" "+unusable(path, err), err)
-			} else {
-				_ = file.Close()
 			}
+			_ = file.Close()
 			continue
 		}
 		header, err := f.header(path)

@@ -2,6 +2,7 @@ package local
 
 import (
 	"fmt"
+	"iter"
 	"math"
 	"slices"
 	"strconv"
@@ -114,7 +115,7 @@ func (t Tuning) validate() error {
 }
 
 // loras yields each adapter's path and scale.
-func (t Tuning) loras() func(yield func(path, scale string) bool) {
+func (t Tuning) loras() iter.Seq2[string, string] {
 	return func(yield func(path, scale string) bool) {
 		if t.Lora == "" {
 			return
