@@ -31,6 +31,8 @@ const (
 	StateLoading State = "loading"
 	// StateFailed means that requests fail, and why is in [Status].Detail.
 	StateFailed State = "failed"
+	// StateDown means that a provider has failed for a model lately and rests, so that others are asked first.
+	StateDown State = "down"
 	// StateDisabled means that the provider is switched off by its configuration, such as an unset API key.
 	StateDisabled State = "disabled"
 )

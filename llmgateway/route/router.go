@@ -7,7 +7,6 @@ package route
 import (
 	"context"
 	"iter"
-	"maps"
 	"slices"
 	"time"
 
@@ -26,10 +25,14 @@ type Router struct {
 	Retries int
 	// TryDuration is how long after its arrival a request may begin a new attempt; 0 means no bound.
 	TryDuration time.Duration
-	// TryInterval is the pause before a target is asked again. Another target is asked at once.
+	// TryInterval is the longest pause before a target is asked again for the first time; it doubles with each further time. How
+	// long the pause is up to there is left to chance: requests that failed together are not to come back together. Another
+	// target is asked at once.
 	TryInterval time.Duration
 	// Timeout bounds the whole generation, over all attempts; 0 means no bound.
 	Timeout time.Duration
+
+	chance func() float64 // returns a number in [0, 1) for a pause; nil means a random one
 }
 
 // Generate implements llmgateway.Provider. A request that names a provider is only sent to that provider's targets, and no
@@ -49,8 +52,8 @@ func (r *Router) generate(ctx context.Context, req *llmgateway.Request, table *T
 		trace := llmgateway.ContextTrace(ctx)
 		run := newRun(r, req, table)
 		for {
-			target := run.next(ctx)
-			if target == nil {
+			target, ok := run.next(ctx)
+			if !ok {
 				break
 			}
 			attempt := *req
@@ -71,7 +74,7 @@ func (r *Router) generate(ctx context.Context, req *llmgateway.Request, table *T
 			if trace.Tried != nil {
 				trace.Tried(info)
 			}
-			run.failed(target, llmgateway.AsError(err))
+			run.failed(target.Target, llmgateway.AsError(err))
 		}
 		yield(llmgateway.Event{}, run.err(ctx))
 	}
@@ -129,166 +132,4 @@ func cause(ctx context.Context, err error) error {
 		return context.Cause(ctx)
 	}
 	return err
-}
-
-// run is what one request has tried so far.
-type run struct {
-	router   *Router
-	table    *Table // or nil
-	req      *llmgateway.Request
-	demand   demand
-	began    time.Time
-	left     []*Target             // not tried yet
-	again    map[*Target]time.Time // tried, and worth asking again from then on
-	eligible int                   // how many targets there were to begin with
-	attempts int
-	final    *llmgateway.Error // an error that no other target can mend
-	failures []failure
-}
-
-func newRun(r *Router, req *llmgateway.Request, table *Table) *run {
-	u := &run{router: r, table: table, req: req, demand: demand{req: req}, left: make([]*Target, 0, len(r.Targets))}
-	if r.TryDuration > 0 {
-		u.began = time.Now()
-	}
-	for _, t := range r.Targets {
-		if req.Provider != "" && t.Name != req.Provider {
-			continue
-		}
-		if err := u.unfit(t); err != nil {
-			u.failures = append(u.failures, failure{target: t, err: err, skipped: true})
-			continue
-		}
-		u.left = append(u.left, t)
-	}
-	u.eligible = len(u.left)
-	return u
-}
-
-// unfit returns why a target need not be asked, or nil if it may answer.
-func (u *run) unfit(t *Target) *llmgateway.Error {
-	p := t.provider(u.req.Model)
-	if p == nil {
-		return t.noModel(t.model(u.req.Model))
-	}
-	if status := llmgateway.StatusOf(p); status.State == llmgateway.StateDisabled {
-		return &llmgateway.Error{Kind: llmgateway.Overloaded, Message: "disabled: " + status.Detail}
-	}
-	return u.demand.unmet(t.limits(p))
-}
-
-// next returns the target of the next attempt, or nil if there is to be none. It waits before it repeats a target.
-func (u *run) next(ctx context.Context) *Target {
-	retries := u.router.Retries
-	if retries < 0 {
-		retries = u.eligible - 1
-	}
-	if u.final != nil || u.attempts > retries || ctx.Err() != nil {
-		return nil
-	}
-	candidates := u.left
-	if len(candidates) == 0 {
-		if candidates = u.recovered(ctx); len(candidates) == 0 {
-			return nil
-		}
-	}
-	if u.attempts > 0 && u.router.TryDuration > 0 && time.Since(u.began) > u.router.TryDuration {
-		return nil
-	}
-	policy := u.router.Policy
-	if policy == nil {
-		policy = First{}
-	}
-	t := policy.Select(candidates, u.req)
-	u.left = slices.DeleteFunc(u.left, func(other *Target) bool { return other == t })
-	delete(u.again, t)
-	u.attempts++
-	return t
-}
-
-// recovered returns the targets that may be asked again, in configured order. It waits for the first of them, and returns
-// none if there is no time for it.
-func (u *run) recovered(ctx context.Context) (candidates []*Target) {
-	if len(u.again) == 0 {
-		return nil
-	}
-	first := slices.MinFunc(slices.Collect(maps.Values(u.again)), time.Time.Compare)
-	wait := time.Until(first)
-	if u.router.TryDuration > 0 && time.Since(u.began)+wait > u.router.TryDuration {
-		return nil
-	}
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-		return nil
-	}
-	now := time.Now()
-	for _, t := range u.router.Targets {
-		if at, ok := u.again[t]; ok && !at.After(now) {
-			candidates = append(candidates, t)
-		}
-	}
-	return candidates
-}
-
-// maxRetryAfter is the longest wish of a provider that a request waits for.
-const maxRetryAfter = 10 * time.Second
-
-func (u *run) failed(t *Target, err *llmgateway.Error) {
-	u.failures = append(u.failures, failure{target: t, err: err})
-	switch err.Kind {
-	case llmgateway.InvalidRequest, llmgateway.ContentFilter, llmgateway.Canceled:
-		u.final = err
-	case llmgateway.RateLimited, llmgateway.Overloaded, llmgateway.Upstream:
-		if err.RetryAfter <= maxRetryAfter {
-			if u.again == nil {
-				u.again = make(map[*Target]time.Time)
-			}
-			u.again[t] = time.Now().Add(max(u.router.TryInterval, err.RetryAfter))
-		}
-	case llmgateway.ContextLength:
-		u.exceeded(t)
-	case llmgateway.Unsupported, llmgateway.NoModel, llmgateway.Denied, llmgateway.Timeout:
-		// Asking the same target again gives the same answer, or takes as long.
-	}
-}
-
-// exceeded takes in that the request did not fit into a target's context: those whose context is no longer are not asked.
-func (u *run) exceeded(t *Target) {
-	p := t.provider(u.req.Model)
-	if p == nil || u.req.Operation == llmgateway.Embeddings {
-		return
-	}
-	u.demand.exceeded = max(u.demand.exceeded, t.limits(p).Context)
-	u.left = slices.DeleteFunc(u.left, func(other *Target) bool {
-		err := u.unfit(other)
-		if err != nil {
-			u.failures = append(u.failures, failure{target: other, err: err, skipped: true})
-		}
-		return err != nil
-	})
-	maps.DeleteFunc(u.again, func(other *Target, _ time.Time) bool { return u.unfit(other) != nil })
-}
-
-// err returns the error for a request that nobody answered.
-func (u *run) err(ctx context.Context) error {
-	if u.final != nil {
-		return u.final
-	}
-	if ctx.Err() != nil {
-		if e := llmgateway.AsError(context.Cause(ctx)); e.Kind == llmgateway.Canceled || len(u.failures) == 0 {
-			return e
-		}
-	}
-	if len(u.failures) == 0 {
-		return &llmgateway.Error{Kind: llmgateway.NoModel, Message: "no target is configured"}
-	}
-	all := summary(u.failures)
-	unfit := all.Kind == llmgateway.Unsupported || all.Kind == llmgateway.ContextLength
-	if unfit && u.table != nil && (u.attempts == 0 || u.demand.exceeded > 0) {
-		all.Message += u.table.advice(&u.demand, u.failures)
-	}
-	return all
 }

@@ -205,7 +205,7 @@ func TestRouterRetriesByConfiguredNumber(t *testing.T) {
 		7:  "a upstream, b upstream, c upstream, a upstream, b upstream, c upstream, a upstream, b upstream",
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			r := &Router{Targets: []*Target{named("a", does(upstream)), named("b", does(upstream)), named("c", does(upstream))}, Retries: retries, TryInterval: time.Second}
+			r := &Router{Targets: []*Target{named("a", does(upstream)), named("b", does(upstream)), named("c", does(upstream))}, Retries: retries, TryInterval: time.Second, chance: always(1)}
 			ask(t.Context(), r, chat("m")).check(t, "", want, llmgateway.Upstream)
 		})
 	}
@@ -227,7 +227,8 @@ func TestRouterWaitsBeforeItAsksAgain(t *testing.T) {
 	}{
 		{"another target", Router{Retries: 1}, does(upstream), does("b"), "b", "a upstream", 0},
 		{"the same target", Router{Retries: 2}, does(upstream).then("a"), does(upstream), "a", "a upstream, b upstream", time.Second},
-		{"three times", Router{Retries: 4}, does(upstream).then(upstream).then("a"), does(upstream), "a", "a upstream, b upstream, a upstream, b upstream", 2 * time.Second},
+		{"three times", Router{Retries: 4}, does(upstream).then(upstream).then("a"), does(upstream), "a", "a upstream, b upstream, a upstream, b upstream", 3 * time.Second},
+		{"many times", Router{Retries: 11}, does(upstream), does(fails(llmgateway.Denied)), "", "a upstream, b denied" + strings.Repeat(", a upstream", 10), (1 + 2 + 4 + 8 + 6*10) * time.Second},
 		{"as long as it wants", Router{Retries: 2}, does(limited(4 * time.Second)).then("a"), does(limited(7 * time.Second)), "a", "a rate_limited, b rate_limited", 4 * time.Second},
 		{"the other one is ready sooner", Router{Retries: 2}, does(limited(8 * time.Second)).then("a"), does(limited(2 * time.Second)).then("b"), "b", "a rate_limited, b rate_limited", 2 * time.Second},
 		{"the one that wants nothing", Router{Retries: 2}, does(upstream).then("a"), does(limited(8 * time.Second)), "a", "a upstream, b rate_limited", time.Second},
@@ -243,7 +244,7 @@ func TestRouterWaitsBeforeItAsksAgain(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := test.router
-				r.TryInterval = time.Second
+				r.TryInterval, r.chance = time.Second, always(1)
 				r.Targets = []*Target{named("a", test.a), named("b", test.b)}
 				got := ask(t.Context(), &r, chat("m"))
 				kind := llmgateway.Kind("")
@@ -258,6 +259,23 @@ func TestRouterWaitsBeforeItAsksAgain(t *testing.T) {
 					t.Errorf("took %v, want %v", got.took, test.took)
 				}
 			})
+		})
+	}
+}
+
+// always returns a chance that is none.
+func always(f float64) func() float64 { return func() float64 { return f } }
+
+func TestPausesAreLeftToChance(t *testing.T) {
+	upstream := fails(llmgateway.Upstream)
+	for range 100 {
+		synctest.Test(t, func(t *testing.T) {
+			r := &Router{Retries: 5, TryInterval: time.Second, Targets: []*Target{named("a", does(upstream)), named("b", does(upstream))}}
+			got := ask(t.Context(), r, chat("m"))
+			got.check(t, "", "a upstream, b upstream, a upstream, b upstream, a upstream, b upstream", llmgateway.Upstream)
+			if got.took <= 0 || got.took >= 3*time.Second {
+				t.Errorf("took %v, want less than 3s", got.took)
+			}
 		})
 	}
 }

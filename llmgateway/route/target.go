@@ -32,6 +32,11 @@ type Target struct {
 	// Cache answers what was asked before; nil for none.
 	Cache *cache.Cache
 
+	// State is what is known of how the target does, shared by all that is one target in truth. Nil means that nothing is kept.
+	State *State
+	// Breaker says when the target counts as down. Nil means never. It needs a State.
+	Breaker *Breaker
+
 	// FirstTokenTimeout bounds the time to the first event that carries something. A target that has it is asked to
 	// stream even if the client does not, so that silence can be told from a long answer.
 	FirstTokenTimeout time.Duration
@@ -77,26 +82,36 @@ func (t *Target) noModel(model string) *llmgateway.Error {
 // maxNames is how many names of models an error tells.
 const maxNames = 20
 
-// generate makes one attempt, which the cache may answer. req has the target's own name of the model.
-func (t *Target) generate(ctx context.Context, req *llmgateway.Request) iter.Seq2[llmgateway.Event, error] {
+// generate makes one attempt, which the cache may answer. req has the target's own name of the model; first is true if it is
+// the first attempt for its request.
+func (t *Target) generate(ctx context.Context, req *llmgateway.Request, first bool) iter.Seq2[llmgateway.Event, error] {
 	p := llmgateway.ProviderOf(t.Provider, req.Model)
 	if p == nil { // it went since the target was chosen
 		return func(yield func(llmgateway.Event, error) bool) { yield(llmgateway.Event{}, t.noModel(req.Model)) }
 	}
 	if t.Cache == nil {
-		return t.attempt(ctx, p, req)
+		return t.attempt(ctx, p, req, first)
 	}
 	scope := cache.Scope{Tenant: req.Tenant, Provider: t.Name, Model: req.Model}
 	if i, ok := p.(llmgateway.Identifier); ok {
 		scope.Provider = i.Identity()
 	}
 	return t.Cache.Generate(ctx, scope, req, func(ctx context.Context, req *llmgateway.Request) iter.Seq2[llmgateway.Event, error] {
-		return t.attempt(ctx, p, req)
+		return t.attempt(ctx, p, req, first)
 	})
 }
 
-// attempt asks the provider, under the target's deadlines.
-func (t *Target) attempt(ctx context.Context, p llmgateway.Provider, req *llmgateway.Request) iter.Seq2[llmgateway.Event, error] {
+// attempt asks the provider, and takes in what becomes of it.
+func (t *Target) attempt(ctx context.Context, p llmgateway.Provider, req *llmgateway.Request, first bool) iter.Seq2[llmgateway.Event, error] {
+	events := t.limited(ctx, p, req)
+	if t.State == nil {
+		return events
+	}
+	return witness{Target: t, stream: req.Stream, first: first}.pass(ctx, events)
+}
+
+// limited asks the provider, under the target's deadlines.
+func (t *Target) limited(ctx context.Context, p llmgateway.Provider, req *llmgateway.Request) iter.Seq2[llmgateway.Event, error] {
 	if t.FirstTokenTimeout == 0 && t.StreamIdleTimeout == 0 && t.Timeout == 0 {
 		return p.Generate(ctx, req)
 	}
