@@ -74,6 +74,10 @@ test/node/node_modules: test/node/package-lock.json
 bench: bin/caddy ## measure; ARGS go to the benchmark
 	$(WITH_LLAMA_SERVER) $(GO) run ./bench $(ARGS)
 
+.PHONY: bench-local
+bench-local: ## measure a local model's speed through the gateway; ARGS go to the benchmark
+	$(WITH_LLAMA_SERVER) $(GO) run ./bench/local $(ARGS)
+
 .PHONY: fuzz
 fuzz: ## run every fuzz test for FUZZTIME (30s)
 	scripts/fuzz.sh $(FUZZTIME)

@@ -46,7 +46,7 @@ first that the gateway has. Any other server with OpenAI's API will do, too.
 	cmd.Flags().StringVarP(&f.system, "system", "s", "", "What to tell the model first")
 	cmd.Flags().StringArrayVarP(&f.images, "image", "i", nil, "Picture to show with the first question (repeatable)")
 	cmd.DisableFlagsInUseLine = true
-	cmd.RunE = harmless(func(cmd *cobra.Command, args []string) error { return f.run(cmd, args) })
+	cmd.RunE = harmless(f.run)
 	return cmd
 }
 

@@ -1,5 +1,7 @@
 package gguf
 
+import "slices"
+
 // CPU is what a llama.cpp takes the CPU for that chooses among variants when it starts. It rearranges matrices of some
 // types for it, and the copies take memory beside the mapped file.
 type CPU uint8
@@ -46,10 +48,8 @@ func (c CPU) copyBytes(t TensorType, bytes uint64, odd bool) uint64 {
 	if growth, ok := amx[t]; ok && c == AMX && !odd {
 		return product(bytes/growth[0], growth[1])
 	}
-	for _, able := range interleaved[t] {
-		if able == c {
-			return bytes
-		}
+	if slices.Contains(interleaved[t], c) {
+		return bytes
 	}
 	return 0
 }

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -109,9 +110,7 @@ func (c *Client) send(ctx context.Context, method string, u *url.URL, header htt
 	if err != nil {
 		return nil, errors.New("the hub redirects to something that is no URL")
 	}
-	for name, values := range header {
-		req.Header[name] = values
-	}
+	maps.Copy(req.Header, header)
 	req.Header.Set("User-Agent", "llmgateway")
 	req.Header.Set("Accept-Encoding", "identity")
 	if c.Token != "" && c.isHub(u) {

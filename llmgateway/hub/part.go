@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 )
@@ -125,10 +126,10 @@ func (s *state) chunk(i int) (begin, end int64) {
 
 // reach returns how long the file is that has the bytes which are there.
 func (s *state) reach() int64 {
-	for i := len(s.Done) - 1; i >= 0; i-- {
-		if s.Done[i] > 0 {
+	for i, done := range slices.Backward(s.Done) {
+		if done > 0 {
 			begin, _ := s.chunk(i)
-			return begin + s.Done[i]
+			return begin + done
 		}
 	}
 	return 0

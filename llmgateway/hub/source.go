@@ -44,7 +44,7 @@ func (s *source) locate(ctx context.Context) error {
 	u := s.client.Endpoint.JoinPath(parts...)
 	header := http.Header{}
 	for range maxRedirects {
-		resp, err := s.ask(ctx, u)
+		resp, err := s.ask(ctx, u) //nolint:bodyclose // it is closed already
 		if err != nil {
 			return err
 		}

@@ -149,7 +149,7 @@ func TestTextsOfAFileReachNoTerminal(t *testing.T) {
 	if err := List(&text, []Entry{{Model: m, Provider: "\x1b[1m", State: "\x1b[1m"}}); err != nil {
 		t.Fatal(err)
 	}
-	if strings.ContainsAny(text.String(), "\x1b\x07\x9b\u202e") || strings.Contains(text.String(), "\nproblem") {
+	if strings.ContainsAny(text.String(), "\x1b\a\u009b\u202e") || strings.Contains(text.String(), "\nproblem") {
 		t.Errorf("got %q", text.String())
 	}
 	if !strings.Contains(text.String(), `\x1b]0;owned\x07`) {
@@ -271,7 +271,7 @@ func FuzzOpen(f *testing.F) {
 		if err := m.Write(&text); err != nil {
 			t.Fatal(err)
 		}
-		if strings.ContainsAny(text.String(), "\x1b\x00\x07\x9b\r") {
+		if strings.ContainsAny(text.String(), "\x1b\x00\a\u009b\r") {
 			t.Errorf("got %q", text.String())
 		}
 	})

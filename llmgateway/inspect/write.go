@@ -69,8 +69,14 @@ func (m *Model) Write(w io.Writer) error {
 			name string
 			n    uint64
 		}{
-			{"weights", e.Weights}, {"weights rearranged for the CPU", e.Copies}, {"KV cache", e.KV}, {"checkpoints", e.Checkpoints},
-			{"computing", e.Compute}, {"output", e.Output}, {"projector", e.Projector}, {"prompt cache", e.PromptCache},
+			{"weights", e.Weights},
+			{"weights rearranged for the CPU", e.Copies},
+			{"KV cache", e.KV},
+			{"checkpoints", e.Checkpoints},
+			{"computing", e.Compute},
+			{"output", e.Output},
+			{"projector", e.Projector},
+			{"prompt cache", e.PromptCache},
 			{"the rest", e.Overhead},
 		} {
 			if part.n > 0 {

@@ -92,16 +92,15 @@ func TestRealServerIsWarmAfterARestart(t *testing.T) {
 		return e, &Provider{Engine: e}
 	}
 	e, p := open(folder)
-	var warm exchange
 	for n := 1; n < turns; n++ {
-		warm = take(t, p, conversation(n))
+		take(t, p, conversation(n))
 	}
 	restart(t, e)
 	checkPrivate(t, folder)
 
 	e, p = open(folder)
 	restored := take(t, p, conversation(turns))
-	warm = take(t, p, conversation(turns+1))
+	warm := take(t, p, conversation(turns+1))
 	restart(t, e)
 	_, p = open("")
 	cold := take(t, p, conversation(turns))

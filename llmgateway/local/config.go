@@ -112,7 +112,7 @@ func (c Config) Validate() error {
 	default:
 		return fmt.Errorf("flash_attn %q is none of on, off and auto", c.FlashAttn)
 	}
-	return c.Tuning.validate()
+	return c.validate()
 }
 
 // hasFlag reports whether one of the flags is among the further ones.

@@ -130,8 +130,6 @@ func (m *mean) add(x float64) {
 	m.sum = m.sum*forgetting + x
 }
 
-func (m *mean) known() bool { return m.w > 0 }
-
 // get returns the average, or 0 before there is one.
 func (m *mean) get() float64 {
 	if m.w == 0 {

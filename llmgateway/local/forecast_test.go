@@ -206,8 +206,8 @@ func TestRequestsGoElsewhereExactlyWhenTheyWouldWaitTooLong(t *testing.T) {
 			local.mu.Unlock()
 			mu.Lock()
 			defer mu.Unlock()
-			switch nearly := guess > maxWait*95/100 && guess < maxWait*105/100; {
-			case aside == nil:
+			switch nearly := guess > maxWait*95/100 && guess < maxWait*105/100; aside {
+			case nil:
 				count["local"]++
 				if guess > maxWait && !nearly {
 					t.Errorf("a request that would wait %v was not sent elsewhere", guess)

@@ -32,7 +32,8 @@ func TestMachineMemory(t *testing.T) {
 		{"version 2, in a container", "0::/\n", map[string]string{"memory.max": "2000\n"}, 2000},
 		{
 			"version 1, the path is that of the host", "5:cpu,cpuacct:/x\n4:memory:/docker/1\n0::/\n",
-			map[string]string{"memory/memory.limit_in_bytes": "3000\n", "cpu/memory.limit_in_bytes": "1\n"}, 3000,
+			map[string]string{"memory/memory.limit_in_bytes": "3000\n", "cpu/memory.limit_in_bytes": "1\n"},
+			3000,
 		},
 		{"none", "0::/a\n", map[string]string{"memory.max": "max\n"}, math.MaxUint64},
 		{"strange", "nonsense\n", nil, math.MaxUint64},

@@ -188,11 +188,12 @@ func (m *meter) learnPrompt(j *job, t timings) {
 
 // learnPeriod learns what one prompt took, on an average.
 func (m *meter) learnPeriod(text work, images, took float64) {
-	if images == 0 {
+	switch {
+	case images == 0:
 		m.prompt.add(text, took)
-	} else if m.prompt.known() {
+	case m.prompt.known():
 		m.imageTime.add(max(0, took-m.prompt.at(text)) / images)
-	} else { // what images take beyond their tokens shows when there was a prompt without
+	default: // what images take beyond their tokens shows when there was a prompt without
 		m.prompt.add(text.plus(newWork(m.imageSize.get(), 0), images), took)
 	}
 	m.measuredAt = m.now

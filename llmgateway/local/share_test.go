@@ -255,7 +255,9 @@ func TestLowerLimitUnloadsWhatNobodyUses(t *testing.T) {
 		t.Error("the busy one was loaded again")
 	}
 	running.cancel()
-	<-running.done
+	if err := <-running.done; err == nil {
+		t.Error("a generation that was given up ended well")
+	}
 	eventually(t, "the busy one's end", func() bool { return pid(busy) == 0 })
 	_, err := busy.Acquire(t.Context())
 	wantOverloaded(t, err, "max_memory is 1 MiB")

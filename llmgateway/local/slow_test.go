@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -43,7 +44,7 @@ func newSlowServer(pace string) *slowServer {
 	}
 	for i, arg := range os.Args[:len(os.Args)-1] {
 		if arg == "--parallel" {
-			fmt.Sscan(os.Args[i+1], &slots)
+			slots, _ = strconv.Atoi(os.Args[i+1])
 		}
 	}
 	s := &slowServer{prompt: time.Second / time.Duration(prompt), round: time.Second / time.Duration(answer), slots: make([]slowSlot, slots)}

@@ -123,11 +123,11 @@ func TestFilesOfTuningAreLookedFor(t *testing.T) {
 		if got, want := e.Status(), (llmgateway.Status{State: llmgateway.StateFailed, Detail: name + " file is missing"}); got != want {
 			t.Errorf("got %+v, want %+v", got, want)
 		}
-		before := e.key.Config.Key()
+		before := e.key.Key()
 		if err := os.Rename(modelFile(t), path); err != nil {
 			t.Fatal(err)
 		}
-		if e.key.Config.Key() == before {
+		if e.key.Key() == before {
 			t.Errorf("%s: a new file has the same key", name)
 		}
 		if got := e.Status().State; got != llmgateway.StateIdle {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"slices"
+	"strings"
 
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
 )
@@ -62,19 +63,19 @@ const includeUsage = `{"include_usage":true}`
 
 // extraMembers returns what is put behind the model: members that must be there and are not.
 func extraMembers(r *llmgateway.Request) string {
-	extra := ""
+	var extra strings.Builder
 	if r.Stream != r.ClientStream && lastIndex(r.Members, "stream") < 0 {
-		extra += `,"stream":` + string(strconvBool(r.Stream))
+		extra.WriteString(`,"stream":` + string(strconvBool(r.Stream)))
 	}
 	if r.Stream && !r.ClientUsage && lastIndex(r.Members, "stream_options") < 0 {
-		extra += `,"stream_options":` + includeUsage
+		extra.WriteString(`,"stream_options":` + includeUsage)
 	}
 	for _, e := range r.Additions {
 		if lastIndex(r.Members, e.Name) < 0 {
-			extra += "," + string(quote(e.Name)) + ":" + e.Value
+			extra.WriteString("," + string(quote(e.Name)) + ":" + e.Value)
 		}
 	}
-	return extra
+	return extra.String()
 }
 
 func lastIndex(members []llmgateway.Member, name string) int {

@@ -224,7 +224,8 @@ func TestLimitsAreTheBestOfAllTargets(t *testing.T) {
 		{"switched off", []*Target{off}, llmgateway.Limits{}},
 		{"one of which nothing is known", []*Target{named("a", textOnly(100)), named("b", does())}, llmgateway.Limits{Context: 100}},
 		{
-			"two", []*Target{off, named("a", textOnly(100)), {Name: "b", Provider: does(), Context: 200, Capabilities: new(llmgateway.CanCallTools | llmgateway.CanSee)}},
+			"two",
+			[]*Target{off, named("a", textOnly(100)), {Name: "b", Provider: does(), Context: 200, Capabilities: new(llmgateway.CanCallTools | llmgateway.CanSee)}},
 			llmgateway.Limits{Context: 200, Can: llmgateway.CanCallTools | llmgateway.CanSee, Cannot: llmgateway.CanEmbed | llmgateway.CanHear},
 		},
 	} {

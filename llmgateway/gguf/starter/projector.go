@@ -107,7 +107,7 @@ func sees() (weights matrix, bias []float32) {
 			part := light * written / 4
 			weights.add(colour+i, 2*channel, part/bend)
 			weights.add(colour+i, 2*channel+1, -part/bend)
-			bias[colour+i] -= part
+			bias[colour+i] -= part //nolint:gosec // G602: the list of colours is fixed
 		}
 	}
 	return weights, bias

@@ -11,6 +11,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/gguf"
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/gguf/random"
@@ -53,12 +54,12 @@ func find(name string) (random.Shape, error) {
 	if name == "0.5b" {
 		return random.HalfBillion(gguf.Q8_0), nil
 	}
-	known := "0.5b"
+	known := []string{"0.5b"}
 	for _, s := range random.Small() {
 		if s.Architecture == name {
 			return s, nil
 		}
-		known += ", " + s.Architecture
+		known = append(known, s.Architecture)
 	}
-	return random.Shape{}, fmt.Errorf("the shape %q is none of %s", name, known)
+	return random.Shape{}, fmt.Errorf("the shape %q is none of %s", name, strings.Join(known, ", "))
 }
