@@ -56,8 +56,10 @@ type Request struct {
 // Edit is what becomes of a top-level member on the way to a provider.
 type Edit struct {
 	Name string
-	// Value is JSON that takes the value's place. If it is empty, the member is left out.
+	// Value is JSON that takes the value's place. If it is empty, and Append too, the member is left out.
 	Value string
+	// Append is JSON that follows the last element of the value, a list with something in it.
+	Append string
 }
 
 // CacheControl is what a client may ask of the cache, in the words of RFC 9111, section 5.2.1.

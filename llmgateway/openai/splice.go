@@ -23,9 +23,12 @@ func splice(r *llmgateway.Request) (segments [][]byte, size int) {
 	kept := false
 	for i, m := range r.Members {
 		if at := slices.IndexFunc(r.Edits, func(e llmgateway.Edit) bool { return e.Name == m.Name }); at >= 0 {
-			if value := r.Edits[at].Value; value != "" {
-				s.replace(m.Value, m.End, []byte(value))
-			} else {
+			switch e := r.Edits[at]; {
+			case e.Append != "":
+				s.replace(m.End-1, m.End-1, []byte(","+e.Append))
+			case e.Value != "":
+				s.replace(m.Value, m.End, []byte(e.Value))
+			default:
 				s.remove(r.Members, i, kept)
 				continue
 			}
