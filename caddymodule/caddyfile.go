@@ -54,6 +54,7 @@ func parseHandler(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 //			to <provider>[/<upstream_model>] {
 //				context             <tokens>       # what it takes, prompt and answer; a longer prompt goes to the next target
 //				capabilities        <what...>      # all of vision, audio, tools, json, embeddings, reasoning that it has, or none
+//				price               <in> <out> [<cached>]    # US dollars for a million tokens
 //				first_token_timeout <duration>
 //				timeout             <duration>     # of one try
 //			}
@@ -194,12 +195,14 @@ func (m *Model) unmarshalTargets(d *caddyfile.Dispenser) error {
 			err = unmarshalInt(d, &options.Context)
 		case "capabilities":
 			err = unmarshalCapabilities(d, &options.Capabilities)
+		case "price":
+			err = unmarshalPrice(d, &options.Price)
 		case "first_token_timeout":
 			err = unmarshalDuration(d, &options.FirstTokenTimeout)
 		case "timeout":
 			err = unmarshalDuration(d, &options.Timeout)
 		default:
-			return d.Errf("unrecognized word %s in a target; there are: context, capabilities, first_token_timeout, timeout", word)
+			return d.Errf("unrecognized word %s in a target; there are: context, capabilities, price, first_token_timeout, timeout", word)
 		}
 		if err != nil {
 			return err

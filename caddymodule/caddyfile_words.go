@@ -116,6 +116,27 @@ func unmarshalCapabilities(d *caddyfile.Dispenser, to *[]string) error {
 	return nil
 }
 
+// unmarshalPrice parses `<in> <out> [<cached>]`.
+func unmarshalPrice(d *caddyfile.Dispenser, to **Price) error {
+	args := d.RemainingArgs()
+	if len(args) < 2 || len(args) > 3 {
+		return d.ArgErr()
+	}
+	prices := make([]float64, len(args))
+	for i, arg := range args {
+		value, err := strconv.ParseFloat(arg, 64)
+		if err != nil || !(value >= 0) || math.IsInf(value, 0) {
+			return d.Errf("price: %q is not a number of US dollars for a million tokens", arg)
+		}
+		prices[i] = value
+	}
+	*to = &Price{Prompt: prices[0], Completion: prices[1]}
+	if len(prices) == 3 {
+		(*to).Cached = &prices[2]
+	}
+	return nil
+}
+
 // unmarshalBool parses a word that is true by its presence; an explicit true or false may follow.
 func unmarshalBool(d *caddyfile.Dispenser, to *bool) error {
 	word := d.Val()

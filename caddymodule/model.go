@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -41,6 +42,9 @@ type Target struct {
 	// Default: what a local provider knows; of others, everything is assumed.
 	Capabilities []string `json:"capabilities,omitzero"`
 
+	// What its tokens cost. Default: nothing, but what the provider says itself with an answer, as OpenRouter does.
+	Price *Price `json:"price,omitempty"`
+
 	// How long it may take to its first token. Default: the handler's.
 	FirstTokenTimeout caddy.Duration `json:"first_token_timeout,omitempty"`
 
@@ -48,8 +52,39 @@ type Target struct {
 	Timeout caddy.Duration `json:"timeout,omitempty"`
 }
 
+// Price is what a model's tokens cost, in US dollars for a million of them.
+type Price struct {
+	// The price of a prompt's tokens.
+	Prompt float64 `json:"prompt,omitempty"`
+
+	// The price of an answer's tokens.
+	Completion float64 `json:"completion,omitempty"`
+
+	// The price of those tokens of a prompt that the provider's cache held. Default: as for all of the prompt.
+	Cached *float64 `json:"cached,omitempty"`
+}
+
+// price returns the core's price; that of a nil Price is nothing.
+func (p *Price) price() (price llmgateway.Price, err error) {
+	if p == nil {
+		return price, nil
+	}
+	price = llmgateway.Price{Prompt: p.Prompt, Completion: p.Completion, Cached: p.Prompt}
+	if p.Cached != nil {
+		price.Cached = *p.Cached
+	}
+	if price.Prompt < 0 || price.Completion < 0 || price.Cached < 0 {
+		return price, errors.New("a price is negative")
+	}
+	return price, nil
+}
+
 func (t *Target) target(h *Handler) (*route.Target, error) {
 	capabilities, err := t.capabilities()
+	if err != nil {
+		return nil, err
+	}
+	price, err := t.Price.price()
 	if err != nil {
 		return nil, err
 	}
@@ -57,6 +92,7 @@ func (t *Target) target(h *Handler) (*route.Target, error) {
 		Name:              t.Provider,
 		Provider:          h.providers[t.Provider],
 		Model:             t.Model,
+		Price:             price,
 		Cache:             h.cache,
 		FirstTokenTimeout: time.Duration(cmp.Or(t.FirstTokenTimeout, h.FirstTokenTimeout)),
 		StreamIdleTimeout: time.Duration(h.StreamIdleTimeout),

@@ -32,4 +32,9 @@ type Usage struct {
 	TotalTokens      int `json:"total_tokens"`
 	// CachedTokens is the part of PromptTokens that a prompt cache held (prompt_tokens_details.cached_tokens).
 	CachedTokens int `json:"cached_tokens"`
+	// ReasoningTokens is the part of CompletionTokens that was thought and not said
+	// (completion_tokens_details.reasoning_tokens), if the provider says so.
+	ReasoningTokens int `json:"reasoning_tokens,omitempty"`
+	// Cost is what the provider says that the generation cost, in US dollars, or nil.
+	Cost *float64 `json:"cost,omitempty"`
 }

@@ -41,6 +41,8 @@ type CacheUse struct {
 type Attempt struct {
 	// Provider and Model name the target.
 	Provider, Model string
+	// Price is what the target's tokens cost.
+	Price Price
 	// Number counts the attempts of a request from 1.
 	Number int
 	// Duration is the time since the attempt began.

@@ -141,5 +141,22 @@ func readUsage(raw []byte) *llmgateway.Usage {
 		CompletionTokens: int(u.Get("completion_tokens").Int()),
 		TotalTokens:      int(u.Get("total_tokens").Int()),
 		CachedTokens:     int(u.Get("prompt_tokens_details.cached_tokens").Int()),
+		ReasoningTokens:  int(u.Get("completion_tokens_details.reasoning_tokens").Int()),
+		Cost:             readCost(u),
 	}
+}
+
+// readCost returns what the provider says that a generation cost, as OpenRouter does
+// (https://openrouter.ai/docs/use-cases/usage-accounting). Where a key of the user's own paid the model's provider, that is
+// told apart from OpenRouter's fee.
+func readCost(usage gjson.Result) *float64 {
+	told := usage.Get("cost")
+	if told.Type != gjson.Number {
+		return nil
+	}
+	cost := told.Num
+	if usage.Get("is_byok").Bool() {
+		cost += usage.Get("cost_details.upstream_inference_cost").Num
+	}
+	return &cost
 }

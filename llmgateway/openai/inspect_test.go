@@ -92,6 +92,9 @@ func TestInspectorReadsUsage(t *testing.T) {
 		{`{"prompt_tokens":5,"completion_tokens":7,"total_tokens":12,"prompt_tokens_details":{"cached_tokens":3,"audio_tokens":0}}`, &llmgateway.Usage{PromptTokens: 5, CompletionTokens: 7, TotalTokens: 12, CachedTokens: 3}},
 		{`{"prompt_tokens":5,"total_tokens":5}`, &llmgateway.Usage{PromptTokens: 5, TotalTokens: 5}},
 		{`{"prompt_tokens":5,"prompt_tokens_details":null}`, &llmgateway.Usage{PromptTokens: 5}},
+		{`{"completion_tokens":9,"completion_tokens_details":{"reasoning_tokens":4}}`, &llmgateway.Usage{CompletionTokens: 9, ReasoningTokens: 4}},
+		{`{"cost":null}`, &llmgateway.Usage{}},
+		{`{"cost":"0.1"}`, &llmgateway.Usage{}},
 		{`{}`, &llmgateway.Usage{}},
 		{`null`, nil},
 	}
@@ -265,4 +268,23 @@ func carriesSomething(choice node) bool {
 // newInspector returns an inspector of a client without keys.
 func newInspector(op llmgateway.Operation) *inspector {
 	return &inspector{operation: op, redact: (&Client{}).redact}
+}
+
+func TestInspectorReadsWhatTheProviderSaysItCost(t *testing.T) {
+	for usage, want := range map[string]float64{
+		`{"prompt_tokens":5,"cost":0.00014}`:                                         0.00014,
+		`{"prompt_tokens":5,"cost":0}`:                                               0,
+		`{"cost":0.25,"is_byok":false,"cost_details":{"upstream_inference_cost":1}}`: 0.25,
+		`{"cost":0.25,"is_byok":true,"cost_details":{"upstream_inference_cost":1}}`:  1.25,
+		`{"cost":0.25,"is_byok":true,"cost_details":null}`:                           0.25,
+	} {
+		in := newInspector(llmgateway.Chat)
+		event, err := in.inspect([]byte(`{"choices":[{"message":{}}],"usage":`+usage+`}`), true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if event.Usage.Cost == nil || *event.Usage.Cost != want {
+			t.Errorf("%s: got %v, want %v", usage, event.Usage.Cost, want)
+		}
+	}
 }

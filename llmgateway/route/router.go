@@ -58,7 +58,7 @@ func (r *Router) generate(ctx context.Context, req *llmgateway.Request, table *T
 			}
 			attempt := *req
 			attempt.Model = target.model(req.Model)
-			info := llmgateway.Attempt{Provider: target.Name, Model: attempt.Model, Number: run.attempts}
+			info := llmgateway.Attempt{Provider: target.Name, Model: attempt.Model, Price: target.Price, Number: run.attempts}
 			began := time.Now()
 			answering := func() {
 				if trace.Answering != nil {

@@ -22,6 +22,8 @@ type Target struct {
 	// Model is what the provider calls the model. Empty means what the client asked for, or the one model of a
 	// provider that has just one.
 	Model string
+	// Price is what its tokens cost.
+	Price llmgateway.Price
 	// Context is the most tokens that one request may hold, prompt and answer together. 0 means what the provider says, or
 	// no bound if it says nothing. A longer prompt is not sent here.
 	Context int
