@@ -2,7 +2,6 @@ package route
 
 import (
 	"fmt"
-	"math"
 	"slices"
 	"time"
 
@@ -19,8 +18,8 @@ type Breaker struct {
 	Rest time.Duration
 	// MaxFails is how many failures in a row take a target down; 0 means no number does.
 	MaxFails int
-	// MaxFailRate is the part of failures among the results of the last minute that takes a target down, in (0, 1]; 0 means
-	// that none does.
+	// MaxFailRate is the part of failures among the results of the last minute that takes a target down, when one comes, in
+	// (0, 1]; 0 means that none does.
 	MaxFailRate float64
 	// MinResults is how many results there must be for MaxFailRate to count.
 	MinResults int
@@ -109,10 +108,8 @@ func (s *State) tripped(b *Breaker, now time.Time) (trouble, time.Time) {
 		return askedToRest, s.rest
 	case b.MaxFails > 0 && s.fails >= b.MaxFails:
 		return failedInARow, s.lastFail.Add(b.Rest)
-	case b.MaxFailRate > 0:
-		if failed, all := s.results.sum(now); all >= max(b.MinResults, 1) && float64(failed) >= b.MaxFailRate*float64(all) {
-			return failsOften, s.lastFail.Add(b.Rest)
-		}
+	case b.MaxFailRate > 0 && s.all >= max(b.MinResults, 1) && float64(s.bad) >= b.MaxFailRate*float64(s.all):
+		return failsOften, s.lastFail.Add(b.Rest)
 	}
 	return none, time.Time{}
 }
@@ -133,9 +130,7 @@ func (s *State) condition(b *Breaker, now time.Time) Condition {
 			c.Reason = fmt.Sprintf("%d failures in a row, at last: %s", s.fails, s.reason)
 		}
 	case failsOften:
-		failed, all := s.results.sum(now)
-		c.Reason = fmt.Sprintf("%.0f%% of %d requests failed within a minute, at last: %s",
-			math.Round(100*float64(failed)/float64(all)), all, s.reason)
+		c.Reason = fmt.Sprintf("%.0f%% of %d requests failed within a minute, at last: %s", 100*float64(s.bad)/float64(s.all), s.all, s.reason)
 	}
 	return c
 }

@@ -22,6 +22,7 @@ type State struct {
 	reason     string    // of the last failure
 	rest       time.Time // the target wants to be left alone until then; it was not heard since
 	results    results
+	bad, all   int    // results that were failures, and all of them, when the last failure came
 	probe      uint64 // the request that finds out whether the target has recovered, or 0
 	probes     uint64 // how many there have been
 	down       bool   // the last change that was told
@@ -71,6 +72,7 @@ func (s *State) failed(t *Target, err *llmgateway.Error) {
 	s.fails++
 	s.lastFail, s.reason = now, err.Message
 	s.results.add(now, true)
+	s.bad, s.all = s.results.sum(now)
 	switch {
 	case err.RetryAfter > 0:
 		if until := now.Add(min(err.RetryAfter, maxRest)); until.After(s.rest) {
@@ -90,7 +92,7 @@ func (s *State) heard(t *Target, began time.Time) {
 	s.mu.Lock()
 	tell := func() {}
 	if why, _ := s.tripped(t.Breaker, time.Now()); why != none && !began.Before(s.lastFail) {
-		s.fails, s.rest, s.probe, s.results = 0, time.Time{}, 0, results{}
+		s.fails, s.rest, s.probe, s.results, s.bad, s.all = 0, time.Time{}, 0, results{}, 0, 0
 		tell = s.changed(t, false)
 	}
 	s.mu.Unlock()
@@ -162,15 +164,17 @@ func (l *latency) add(now time.Time, took time.Duration) {
 	l.at = now
 }
 
-// took takes in how long the first token of a stream took, or a whole answer. A failure is never fast.
+// took takes in how long the first token of a stream took, or a whole answer. A failure doubles the average: it is never fast.
 func (s *State) took(took time.Duration, stream, failed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	now := time.Now()
 	l := &s.latency[kind(stream)]
 	if failed {
-		took = max(took, min(2*l.average, time.Minute), time.Second)
+		l.average, l.at = max(took, min(2*l.average, time.Minute), time.Second), now
+		return
 	}
-	l.add(time.Now(), took)
+	l.add(now, took)
 }
 
 // Latency returns the average time to the first token of streams, or to whole answers, and when one was last measured. The
