@@ -63,6 +63,7 @@ type starter interface {
 func (a *App) Start() error {
 	a.withdraw = budget().Limit(uint64(max(a.MaxMemory, 0)))
 	for _, h := range a.handlers {
+		h.checks.start()
 		if c, ok := h.store.(starter); ok {
 			c.start()
 		}

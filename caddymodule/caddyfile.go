@@ -56,16 +56,33 @@ func parseHandler(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 //				capabilities        <what...>      # all of vision, audio, tools, json, embeddings, reasoning that it has, or none
 //				price               <in> <out> [<cached>]    # US dollars for a million tokens
 //				first_token_timeout <duration>
+//				stream_idle_timeout <duration>
 //				timeout             <duration>     # of one try
 //			}
-//			lb_policy | lb_retries | lb_try_duration | lb_try_interval    # where they differ from those below
+//			lb_policy | lb_retries | ... | health_timeout    # where they differ from those below
 //		}
 //
 //		# choosing a target, and trying the next
-//		lb_policy       <name>         # first (default): in the order written
+//		lb_policy       <name> [<options...>]    # default: first
+//		lb_policy       first                    # in the order written
+//		lb_policy       random
+//		lb_policy       round_robin
+//		lb_policy       weighted_round_robin <weights...>    # one for each target of the model
+//		lb_policy       least_conn               # who has the fewest requests
+//		lb_policy       least_latency            # whose first token came soonest of late
 //		lb_retries      <n>            # tries after the first; default: one for each further target
 //		lb_try_duration <duration>     # no new try starts after it; default: no bound
-//		lb_try_interval <duration>     # pause before a target is asked again; default: 250ms
+//		lb_try_interval <duration>     # longest pause before a target is asked again, doubled each time; default: 250ms
+//
+//		# when a target counts as down, and is asked last; default: never
+//		fail_duration           <duration>    # how long it rests after a failure, unless the provider says how long
+//		max_fails               <n>           # failures in a row that take it down; default: 1
+//		max_fail_rate           <percent> [<requests>]    # of at least so many in the last minute, 10 by default
+//		unhealthy_status        <status...>   # what is a failure; default: 401 402 408 429 5xx
+//		unhealthy_latency       <duration>    # a later first token of a stream is a failure
+//		unhealthy_request_count <n>           # requests that it may have at once; needs no fail_duration
+//		health_interval         <duration>    # how often remote providers are asked for their list of models
+//		health_timeout          <duration>    # default: 5s
 //
 //		# deadlines of one generation; default: none
 //		first_token_timeout <duration> # of each try
@@ -107,8 +124,8 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			err = unmarshalInterval(d, &h.PingInterval)
 		default:
 			var known bool
-			if known, err = unmarshalLoadBalancing(d, &h.LoadBalancing); !known {
-				return d.Errf("unrecognized word %s in llm; there are: provider, model, lb_policy, lb_retries, lb_try_duration, lb_try_interval, first_token_timeout, stream_idle_timeout, timeout, cache, ping_interval", word)
+			if known, err = unmarshalRouting(d, &h.LoadBalancing, &h.HealthChecks); !known {
+				return d.Errf("unrecognized word %s in llm; there are: provider, model, %s, first_token_timeout, stream_idle_timeout, timeout, cache, ping_interval", word, routingWords)
 			}
 		}
 		if err != nil {
@@ -162,8 +179,8 @@ func (h *Handler) unmarshalModel(d *caddyfile.Dispenser) error {
 			err = model.unmarshalTargets(d)
 		default:
 			var known bool
-			if known, err = unmarshalLoadBalancing(d, &model.LoadBalancing); !known {
-				return d.Errf("unrecognized word %s in a model; there are: to, lb_policy, lb_retries, lb_try_duration, lb_try_interval", word)
+			if known, err = unmarshalRouting(d, &model.LoadBalancing, &model.HealthChecks); !known {
+				return d.Errf("unrecognized word %s in a model; there are: to, %s", word, routingWords)
 			}
 		}
 		if err != nil {
@@ -199,10 +216,12 @@ func (m *Model) unmarshalTargets(d *caddyfile.Dispenser) error {
 			err = unmarshalPrice(d, &options.Price)
 		case "first_token_timeout":
 			err = unmarshalDuration(d, &options.FirstTokenTimeout)
+		case "stream_idle_timeout":
+			err = unmarshalDuration(d, &options.StreamIdleTimeout)
 		case "timeout":
 			err = unmarshalDuration(d, &options.Timeout)
 		default:
-			return d.Errf("unrecognized word %s in a target; there are: context, capabilities, price, first_token_timeout, timeout", word)
+			return d.Errf("unrecognized word %s in a target; there are: context, capabilities, price, first_token_timeout, stream_idle_timeout, timeout", word)
 		}
 		if err != nil {
 			return err

@@ -86,6 +86,26 @@ func unmarshalInt(d *caddyfile.Dispenser, to *int) error {
 	return nil
 }
 
+// unmarshalPositiveDuration parses a duration above 0.
+func unmarshalPositiveDuration(d *caddyfile.Dispenser, to *caddy.Duration) error {
+	word := d.Val()
+	err := unmarshalDuration(d, to)
+	if err == nil && *to == 0 {
+		return d.Errf("%s: write a duration above 0, or leave the word out", word)
+	}
+	return err
+}
+
+// unmarshalPositiveInt parses a number above 0.
+func unmarshalPositiveInt(d *caddyfile.Dispenser, to *int) error {
+	word := d.Val()
+	err := unmarshalInt(d, to)
+	if err == nil && *to == 0 {
+		return d.Errf("%s: write a number above 0, or leave the word out", word)
+	}
+	return err
+}
+
 func unmarshalFloat(d *caddyfile.Dispenser, to *float64) error {
 	word := d.Val()
 	var arg string

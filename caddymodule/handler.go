@@ -52,11 +52,14 @@ type Handler struct {
 	// How a target is chosen and how often the next one is tried. Models may have their own.
 	LoadBalancing *LoadBalancing `json:"load_balancing,omitempty"`
 
+	// When a target counts as down, and is asked last. Models may have their own.
+	HealthChecks *HealthChecks `json:"health_checks,omitempty"`
+
 	// How long a target may take to its first token before the next target is asked. Default: no bound. Targets may have
 	// their own. A target that has it is asked to stream even if the client does not.
 	FirstTokenTimeout caddy.Duration `json:"first_token_timeout,omitempty"`
 
-	// How long a stream may be silent between two events. Default: no bound.
+	// How long a stream may be silent between two events. Default: no bound. Targets may have their own.
 	StreamIdleTimeout caddy.Duration `json:"stream_idle_timeout,omitempty"`
 
 	// How long a whole generation may take, over all tries. Default: no bound.
@@ -76,6 +79,8 @@ type Handler struct {
 	store     answerCache
 	cache     *cache.Cache // nil for none
 	table     *route.Table
+	states    heldStates
+	checks    *checker
 	listing   *listing
 	app       *App
 	logger    *zap.Logger
@@ -92,7 +97,7 @@ func (Handler) CaddyModule() caddy.ModuleInfo {
 // Provision implements caddy.Provisioner. It does no work but to put things together: models are loaded and providers
 // called when requests come, or when Caddy has started.
 func (h *Handler) Provision(ctx caddy.Context) error {
-	h.logger = ctx.Logger()
+	h.logger, h.checks = ctx.Logger(), new(checker)
 	guests, err := ctx.LoadModule(h, "ProvidersRaw")
 	if err != nil {
 		return fmt.Errorf("loading providers: %w", err)
@@ -173,6 +178,9 @@ func (h *Handler) buildTable(ctx caddy.Context) error {
 			}
 			router.Targets = append(router.Targets, target)
 		}
+		if err := h.watch(name, model, router); err != nil {
+			return fmt.Errorf("model %s: %w", name, err)
+		}
 		h.table.Models[name] = router
 		for _, alias := range model.Aliases {
 			h.table.Aliases[alias] = name
@@ -209,9 +217,19 @@ func (h *Handler) Validate() error {
 	return nil
 }
 
+// Cleanup implements caddy.CleanerUpper.
+func (h *Handler) Cleanup() error {
+	if h.checks != nil {
+		h.checks.stop()
+	}
+	h.states.release()
+	return nil
+}
+
 // Interface guards
 var (
 	_ caddy.Provisioner           = (*Handler)(nil)
 	_ caddy.Validator             = (*Handler)(nil)
+	_ caddy.CleanerUpper          = (*Handler)(nil)
 	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
 )

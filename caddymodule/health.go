@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -69,6 +70,10 @@ type targetHealth struct {
 	Provider string           `json:"provider"`
 	Model    string           `json:"model,omitempty"`
 	State    llmgateway.State `json:"state"`
+
+	// Reason says why a target is down, and Until when it is tried again.
+	Reason string    `json:"reason,omitempty"`
+	Until  time.Time `json:"until,omitzero"`
 }
 
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
@@ -110,10 +115,13 @@ func (a *App) health() healthReport {
 		}
 		for name, model := range handler.Models {
 			var health modelHealth
-			for _, t := range model.Targets {
-				state := handler.state(name, t)
-				health.Live = health.Live || state.Live()
-				health.Targets = append(health.Targets, targetHealth{t.Provider, t.Model, state})
+			for i, t := range model.Targets {
+				target := targetHealth{Provider: t.Provider, Model: t.Model, State: handler.state(name, t)}
+				if c := handler.table.Models[name].Targets[i].Condition(); c.Down && target.State.Live() {
+					target.State, target.Reason, target.Until = llmgateway.StateDown, c.Reason, c.Until
+				}
+				health.Live = health.Live || target.State.Live()
+				health.Targets = append(health.Targets, target)
 			}
 			if health.Live {
 				report.Status = "ok"

@@ -23,6 +23,9 @@ type Model struct {
 
 	// How a target is chosen, where it differs from the handler's.
 	LoadBalancing *LoadBalancing `json:"load_balancing,omitempty"`
+
+	// When a target counts as down, where it differs from the handler's.
+	HealthChecks *HealthChecks `json:"health_checks,omitempty"`
 }
 
 // Target is one model at one provider.
@@ -47,6 +50,9 @@ type Target struct {
 
 	// How long it may take to its first token. Default: the handler's.
 	FirstTokenTimeout caddy.Duration `json:"first_token_timeout,omitempty"`
+
+	// How long a stream of it may be silent between two events. Default: the handler's.
+	StreamIdleTimeout caddy.Duration `json:"stream_idle_timeout,omitempty"`
 
 	// How long one attempt at it may take. Default: no bound but the handler's timeout.
 	Timeout caddy.Duration `json:"timeout,omitempty"`
@@ -95,7 +101,7 @@ func (t *Target) target(h *Handler) (*route.Target, error) {
 		Price:             price,
 		Cache:             h.cache,
 		FirstTokenTimeout: time.Duration(cmp.Or(t.FirstTokenTimeout, h.FirstTokenTimeout)),
-		StreamIdleTimeout: time.Duration(h.StreamIdleTimeout),
+		StreamIdleTimeout: time.Duration(cmp.Or(t.StreamIdleTimeout, h.StreamIdleTimeout)),
 		Timeout:           time.Duration(t.Timeout),
 		Context:           t.Context,
 		Capabilities:      capabilities,
@@ -122,7 +128,8 @@ type LoadBalancing struct {
 	// How long after a request's arrival a new attempt may begin. Default: no bound.
 	TryDuration caddy.Duration `json:"try_duration,omitempty"`
 
-	// The pause before a target is asked again. Default: 250ms. Another target is asked at once.
+	// The longest pause before a target is asked again; it doubles each time, up to 10s. How long the pause really is, is left
+	// to chance, unless the provider says it (Retry-After up to 10s). Default: 250ms. Another target is asked at once.
 	TryInterval caddy.Duration `json:"try_interval,omitempty"`
 
 	policy route.Policy
