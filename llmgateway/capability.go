@@ -22,6 +22,9 @@ const (
 	CanEmbed
 	// CanReason is to think before the answer. No request needs it: asking for effort is a wish.
 	CanReason
+	// CanPrefill is to go on with an assistant's message at the end of a conversation. No request needs it; it lets a model
+	// finish what another has begun.
+	CanPrefill
 )
 
 // capabilityNames are the words for each capability, in the order of their bits, and what it lets a target do.
@@ -32,9 +35,11 @@ var capabilityNames = []struct{ word, does string }{
 	{"json", "follow a JSON schema"},
 	{"embeddings", "make embeddings"},
 	{"reasoning", "reason"},
+	{"prefill", "go on with an answer"},
 }
 
-// ParseCapabilities returns the set that the words stand for: vision, audio, tools, json, embeddings, reasoning.
+// ParseCapabilities returns the set that the words stand for: vision, audio, tools, json, embeddings, reasoning,
+// prefill.
 func ParseCapabilities(words []string) (Capabilities, error) {
 	var set Capabilities
 	for _, word := range words {
@@ -47,7 +52,7 @@ func ParseCapabilities(words []string) (Capabilities, error) {
 	return set, nil
 }
 
-const allCapabilities = CanReason<<1 - 1
+const allCapabilities = CanPrefill<<1 - 1
 
 // Words returns the words for the set's members, in a fixed order.
 func (c Capabilities) Words() []string {
@@ -97,6 +102,9 @@ func (i ModelInfo) Limits() Limits {
 	l.learn(CanHear, i.Audio)
 	l.learn(CanCallTools, i.Tools)
 	l.learn(CanEmbed, i.Embeddings)
+	if i.Prefill {
+		l.Can |= CanPrefill
+	}
 	return l
 }
 

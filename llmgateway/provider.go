@@ -106,4 +106,6 @@ type ModelInfo struct {
 	Tools bool
 	// Embeddings is true if embeddings may be asked for.
 	Embeddings bool
+	// Prefill is true if the model is known to go on with an assistant's message at the end of a conversation.
+	Prefill bool
 }

@@ -12,6 +12,12 @@ type Trace struct {
 	Tried func(Attempt)
 	// Answering is called right before the first event is passed on.
 	Answering func(Attempt)
+	// Broke is called when an answer that was passed on broke, and another target is asked to finish it.
+	Broke func(Attempt)
+	// Resumed is called right before the first event is passed on of a target that finishes what another began.
+	Resumed func(Attempt)
+	// Outrun is called when an attempt was given up because another, which ran at the same time, began to answer.
+	Outrun func(Attempt)
 	// Cached is called when an attempt has asked the cache.
 	Cached func(CacheUse)
 }

@@ -221,6 +221,7 @@ func (e *Engine) ModelInfo() llmgateway.ModelInfo {
 		Tools: strings.Contains(seen.model.ChatTemplate, "tools") || seen.model.Architecture == "" ||
 			c.hasFlag("--chat-template", "--chat-template-file"),
 		Embeddings: c.Embeddings != "" || c.hasFlag("--embedding", "--embeddings"),
+		Prefill:    c.Command == (Command{}) && !c.hasFlag("--no-prefill-assistant"),
 	}
 	if c.hasFlag("-c", "--ctx-size") {
 		info.Context = 0

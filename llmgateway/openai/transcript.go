@@ -117,6 +117,11 @@ func (t *Transcript) Continuation() (req *llmgateway.Request, ok bool) {
 			return nil, false
 		}
 	}
+	for _, name := range []string{"grammar", "json_schema"} { // llama-server's
+		if _, ok := t.req.Lookup(name); ok {
+			return nil, false
+		}
+	}
 	m, ok := t.req.Lookup("messages")
 	if !ok || !endsWithUser(t.req.Raw(m)) {
 		return nil, false

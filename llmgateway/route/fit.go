@@ -94,7 +94,7 @@ func (d *demand) possible() llmgateway.Capabilities {
 	if d.req.Operation == llmgateway.Embeddings {
 		return llmgateway.CanEmbed
 	}
-	return ^(llmgateway.CanEmbed | llmgateway.CanReason)
+	return ^(llmgateway.CanEmbed | llmgateway.CanReason | llmgateway.CanPrefill)
 }
 
 // paramOf names the member of a request that needs what is lacking.
