@@ -209,11 +209,11 @@ func TestFurtherFlagsMakeTheModelUnknown(t *testing.T) {
 		defer func() { _ = e.Destruct() }()
 		return e.ModelInfo()
 	}
-	if got, want := info(), (llmgateway.ModelInfo{Name: "starter", Context: 64, Tools: true}); got != want {
+	if got, want := info(), (llmgateway.ModelInfo{Name: "starter", Context: 64, Tools: true, Prefill: true}); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 	got := info("-mm", "projector.gguf", "--ctx-size", "128", "--embeddings")
-	if want := (llmgateway.ModelInfo{Name: "starter", Vision: true, Audio: true, Tools: true, Embeddings: true}); got != want {
+	if want := (llmgateway.ModelInfo{Name: "starter", Vision: true, Audio: true, Tools: true, Embeddings: true, Prefill: true}); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 }

@@ -32,7 +32,7 @@ func TestProviderAnswersUnderTheModelsName(t *testing.T) {
 	if err != nil || !strings.Contains(said, `"content":"fake-model"`) {
 		t.Errorf("got %q, %v", said, err)
 	}
-	if got, want := p.ModelInfo(), (llmgateway.ModelInfo{Name: "fake-model", Context: 4096, Tools: true}); got != want {
+	if got, want := p.ModelInfo(), (llmgateway.ModelInfo{Name: "fake-model", Context: 4096, Tools: true, Prefill: true}); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 }

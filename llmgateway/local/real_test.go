@@ -122,7 +122,7 @@ func TestRealServerAnswers(t *testing.T) {
 	if props.Alias != "starter" || props.UI {
 		t.Errorf("got %+v, want starter without a web page", props)
 	}
-	if got, want := p.ModelInfo(), (llmgateway.ModelInfo{Name: "starter", Context: 512, Tools: true}); got != want {
+	if got, want := p.ModelInfo(), (llmgateway.ModelInfo{Name: "starter", Context: 512, Tools: true, Prefill: true}); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 
