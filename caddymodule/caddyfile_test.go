@@ -192,7 +192,8 @@ func TestWordsCheckTheirArguments(t *testing.T) {
 }
 
 func TestEveryWordIsDocumented(t *testing.T) {
-	documented := syntax(t, "caddyfile.go", "Handler") + syntax(t, "llamacpp_caddyfile.go", "LlamaCPP")
+	documented := syntax(t, "caddyfile.go", "Handler") + syntax(t, "llamacpp_caddyfile.go", "LlamaCPP") +
+		syntax(t, "caches.go", "MemoryCache") + syntax(t, "caches.go", "RedisCache")
 	for _, b := range blocks {
 		for word := range b.words {
 			if !regexp.MustCompile(`(?m)^\s*` + word + `\b`).MatchString(documented) {

@@ -162,7 +162,7 @@ func TestEveryFaultOfTheFirstTarget(t *testing.T) {
 				_, _ = fmt.Fprintf(rows, "%s\t%s\t%d\t%s\t%d words\t%s\t%v\n", f.name, way.name, got.status, strings.TrimRight(got.by, "0123456789"), got.words, got.error, took.Round(time.Millisecond))
 				if f.again > 0 {
 					time.Sleep(f.again)
-					again := g.bear(t, client, chat(fmt.Sprint("m", at), "hello", way.stream), way.stream)
+					again := g.bear(t, client, chat(fmt.Sprint("m", at), "hello", way.stream, `"stream_options":{"include_usage":true}`), way.stream)
 					again.check(t, at, byFirst, f)
 				}
 			})

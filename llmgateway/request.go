@@ -41,6 +41,9 @@ type Request struct {
 	ClientStream bool
 	// ClientUsage is true if the client asked for a stream's usage. Providers are asked for it in any case.
 	ClientUsage bool
+	// UsageComes is set by providers that tell a stream's usage without being asked, as llama.cpp does in its timings. Asking
+	// would move those to where clients do not expect them.
+	UsageComes bool
 
 	// Edits are members to send otherwise than the client wrote them. Members that the client did not write are not added.
 	Edits []Edit

@@ -148,7 +148,9 @@ func TestDownloadModelsNoticesWhatIsWrong(t *testing.T) {
 			c := newCheckout(t, "download_models.sh")
 			h := newHub(t, c, map[string][]byte{"m-Q4_0.gguf": []byte("abc"), "a-Q5_0.gguf": nil, "b-Q5_0.gguf": nil})
 			if tt.prepare != nil {
+				h.mu.Lock()
 				tt.prepare(c, h)
+				h.mu.Unlock()
 			}
 			out, err := c.run("", "download_models.sh", tt.arg)
 			if err == nil || !strings.Contains(out, tt.want) || !strings.Contains(out, "1 of 1 could not") {

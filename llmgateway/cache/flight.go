@@ -72,11 +72,14 @@ func (c *Cache) takeOff(ctx context.Context, key Key, req *llmgateway.Request, n
 	f := &flight{streamed: req.Stream, limit: c.Policy.MaxAnswerBytes, cancel: cancel, read: make(chan struct{}, 1)}
 	first, _ := f.board()
 	req.Body.Retain()
+	// The client is anybody: some want the usage at the end of their stream, and it must be there for them.
+	shared := *req
+	shared.ClientStream = false
 	go func() {
 		defer req.Body.Release()
 		defer cancel(nil)
 		defer c.flights.remove(key, f)
-		failure := f.fly(ctx, next(ctx, req), func() { c.flights.remove(key, f) })
+		failure := f.fly(ctx, next(ctx, &shared), func() { c.flights.remove(key, f) })
 		if failure == nil && ctx.Err() == nil && !f.full {
 			c.keep(ctx, key, f.log)
 		}

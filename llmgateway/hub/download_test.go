@@ -238,7 +238,7 @@ func TestDownloadBeginsAnewWhenTheFileChanged(t *testing.T) {
 			if err := h.pull(ctx, c, dir, name); err == nil {
 				t.Fatal("no error")
 			}
-			h.serve = nil
+			h.change(func() { h.serve = nil })
 			switch damage {
 			case "state":
 				if err := os.WriteFile(filepath.Join(dir, name+".part.json"), []byte(`{"chunk_bytes":-1`), 0o600); err != nil {
@@ -251,7 +251,7 @@ func TestDownloadBeginsAnewWhenTheFileChanged(t *testing.T) {
 				}
 				data = old
 			default:
-				h.files[name] = data
+				h.change(func() { h.files[name] = data })
 			}
 			if err := h.pull(t.Context(), h.client(t, ""), dir, name); err != nil {
 				t.Fatal(err)

@@ -80,6 +80,13 @@ func (h *fakeHub) serveHub(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(append(list, map[string]any{"type": "directory", "path": "folder"}))
 }
 
+// change changes what the hub does between two requests.
+func (h *fakeHub) change(to func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	to()
+}
+
 func (h *fakeHub) serveBytes(w http.ResponseWriter, r *http.Request) {
 	h.mu.Lock()
 	h.requests = append(h.requests, r.Header.Get("Range"))

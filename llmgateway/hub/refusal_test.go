@@ -129,7 +129,7 @@ func TestDownloadWithoutAChecksumMixesNoVersions(t *testing.T) {
 	if !errors.Is(err, errChanged) {
 		t.Errorf("got %v", err)
 	}
-	h.serve = nil
+	h.change(func() { h.serve = nil })
 	if err := h.client(t, "").Download(t.Context(), ref, f, filepath.Join(dir, name), false); err != nil {
 		t.Error(err)
 	}

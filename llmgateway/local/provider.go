@@ -57,6 +57,7 @@ func (p *Provider) Generate(ctx context.Context, req *llmgateway.Request) iter.S
 		if command == (Command{}) || command.Model != "" {
 			attempt.Model = p.Engine.key.Name()
 		}
+		attempt.UsageComes = command == (Command{})
 		for first, again := true, true; again; first = false {
 			again, whole = p.try(ctx, &attempt, j, first, yield)
 		}

@@ -20,6 +20,8 @@ type inspector struct {
 	carried bool
 	// finished counts the finish reasons. A request for several answers gets one for each.
 	finished int
+	// timed is what llama.cpp's timings add up to.
+	timed llmgateway.Usage
 }
 
 // inspect returns the event for data, which must be valid JSON. An event that is an error object is returned as err.
@@ -36,6 +38,7 @@ func (in *inspector) inspect(data []byte, whole bool) (event llmgateway.Event, e
 	}
 	event.Data = data
 	hasAnswer := false
+	var timings []byte
 	for _, m := range in.members {
 		value := data[m.Value:m.End]
 		switch m.Name {
@@ -47,6 +50,8 @@ func (in *inspector) inspect(data []byte, whole bool) (event llmgateway.Event, e
 			if value[0] == '{' {
 				event.Usage = readUsage(value)
 			}
+		case "timings":
+			timings = value
 		case "choices":
 			hasAnswer = hasAnswer || filled(value)
 			for reason, rest := findString(value, `"finish_reason"`); reason != ""; reason, rest = findString(rest, `"finish_reason"`) {
@@ -63,11 +68,27 @@ func (in *inspector) inspect(data []byte, whole bool) (event llmgateway.Event, e
 	if whole && !hasAnswer {
 		return event, nothingInIt()
 	}
+	if timings != nil && event.Usage == nil && event.FinishReason != "" {
+		event.Usage = in.addTimings(timings)
+	}
 	if in.carried && event.FinishReason == "" && event.Usage == nil {
 		in.last.learn(data)
 	}
 	event.Carries, event.Whole = in.carried || whole, whole
 	return event, nil
+}
+
+// addTimings returns the usage that llama.cpp tells with every finish reason without being asked, one answer's after the
+// other if there are several. They have the prompt in common.
+func (in *inspector) addTimings(timings []byte) *llmgateway.Usage {
+	t := gjson.ParseBytes(timings)
+	cached, completion := int(t.Get("cache_n").Int()), int(t.Get("predicted_n").Int())
+	in.timed.PromptTokens = max(in.timed.PromptTokens, cached+int(t.Get("prompt_n").Int()))
+	in.timed.CachedTokens = max(in.timed.CachedTokens, cached)
+	in.timed.CompletionTokens += completion
+	in.timed.TotalTokens = in.timed.PromptTokens + in.timed.CompletionTokens
+	usage := in.timed
+	return &usage
 }
 
 // filled reports whether a value is a list with something in it.

@@ -288,3 +288,31 @@ func TestInspectorReadsWhatTheProviderSaysItCost(t *testing.T) {
 		}
 	}
 }
+
+// llama.cpp tells its timings with every finish reason, and the usage only to who asks for it.
+func TestTimingsAreAUsage(t *testing.T) {
+	in := inspector{operation: llmgateway.Chat}
+	for i, test := range []struct {
+		chunk string
+		want  *llmgateway.Usage
+	}{
+		{`{"choices":[{"index":0,"delta":{"content":"x"},"finish_reason":null}],"timings":{"prompt_n":7}}`, nil},
+		{
+			`{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}],"timings":{"cache_n":3,"prompt_n":2,"predicted_n":10}}`,
+			&llmgateway.Usage{PromptTokens: 5, CompletionTokens: 10, TotalTokens: 15, CachedTokens: 3},
+		},
+		{
+			`{"timings":{"cache_n":4,"prompt_n":1,"predicted_n":1},"choices":[{"index":1,"delta":{},"finish_reason":"length"}]}`,
+			&llmgateway.Usage{PromptTokens: 5, CompletionTokens: 11, TotalTokens: 16, CachedTokens: 4},
+		},
+		{
+			`{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}],"timings":{"predicted_n":1},"usage":{"total_tokens":9}}`,
+			&llmgateway.Usage{TotalTokens: 9},
+		},
+	} {
+		event, err := in.inspect([]byte(test.chunk), false)
+		if err != nil || (event.Usage == nil) != (test.want == nil) || test.want != nil && *event.Usage != *test.want {
+			t.Errorf("chunk %d: got %+v, %v, want %+v", i, event.Usage, err, test.want)
+		}
+	}
+}

@@ -47,7 +47,7 @@ func splice(r *llmgateway.Request) (segments [][]byte, size int) {
 			}
 		case "stream_options":
 			// Without a stream they mean nothing.
-			if r.Stream && !r.ClientUsage {
+			if asksUsage(r) {
 				s.addUsage(m)
 			}
 		case "provider":
@@ -70,7 +70,7 @@ func extraMembers(r *llmgateway.Request) string {
 	if r.Stream != r.ClientStream && lastIndex(r.Members, "stream") < 0 {
 		extra.WriteString(`,"stream":` + string(strconvBool(r.Stream)))
 	}
-	if r.Stream && !r.ClientUsage && lastIndex(r.Members, "stream_options") < 0 {
+	if asksUsage(r) && lastIndex(r.Members, "stream_options") < 0 {
 		extra.WriteString(`,"stream_options":` + includeUsage)
 	}
 	for _, e := range r.Additions {
@@ -79,6 +79,11 @@ func extraMembers(r *llmgateway.Request) string {
 		}
 	}
 	return extra.String()
+}
+
+// asksUsage reports whether a provider is to be asked for a stream's usage although the client did not.
+func asksUsage(r *llmgateway.Request) bool {
+	return r.Stream && !r.ClientUsage && (!r.UsageComes || !r.ClientStream)
 }
 
 func lastIndex(members []llmgateway.Member, name string) int {

@@ -346,3 +346,16 @@ func spliced(r *llmgateway.Request) string {
 	segments, _ := splice(r)
 	return string(bytes.Join(segments, nil))
 }
+
+func TestSpliceDoesNotAskForAUsageThatComes(t *testing.T) {
+	r := read(t, `{"model":"m","stream":true,"stream_options":{"x":1}}`)
+	r.UsageComes = true
+	if got := spliced(r); got != string(r.Body.Bytes) {
+		t.Errorf("got %s", got)
+	}
+	r = read(t, `{"model":"m"}`)
+	r.UsageComes, r.Stream = true, true // the whole answer is to have one
+	if got, want := spliced(r), `{"model":"m","stream":true,"stream_options":{"include_usage":true}}`; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}

@@ -94,7 +94,7 @@ func TestChatKeepsTheConversation(t *testing.T) {
 		system + `{"role":"user","content":"third"}`,
 	}
 	for i, w := range want {
-		if w = `{"messages":[` + w + `],"model":"m","stream":true}`; g.requests[i] != w {
+		if w = `{"messages":[` + w + `],"model":"m","stream_options":{"include_usage":true},"stream":true}`; g.requests[i] != w {
 			t.Errorf("got %s, want %s", g.requests[i], w)
 		}
 	}
