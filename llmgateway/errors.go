@@ -39,7 +39,7 @@ const (
 type Error struct {
 	Kind Kind
 
-	// Status is the HTTP status that a provider answered, or 0.
+	// Status is the HTTP status that a provider answered, or named in an error of its answer, or 0.
 	Status int
 
 	// RetryAfter is how long a provider asks to be left alone, or 0.

@@ -39,7 +39,7 @@ func streamError(data []byte, redact func(string) string) *llmgateway.Error {
 	e := &llmgateway.Error{Kind: llmgateway.Upstream, Message: "the provider reported an error"}
 	object, _ := errorObject(data)
 	if status := int(object.Get("code").Int()); status >= 400 && status < 600 {
-		e.Kind = kindOfStatus(status)
+		e.Kind, e.Status = kindOfStatus(status), status
 	}
 	explain(e, data, redact)
 	return e
