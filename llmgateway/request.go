@@ -50,6 +50,9 @@ type Request struct {
 	// Additions are members to send if the client wrote none of their name.
 	Additions []Edit
 
+	// Header holds those of the client's header fields that rules look at, by their canonical names. It may be nil.
+	Header map[string][]string
+
 	// Tenant is who asks, as far as that is known. Tenants do not share cached answers.
 	Tenant string
 	// Cache is what the client wants of the cache.

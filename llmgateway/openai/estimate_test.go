@@ -16,19 +16,19 @@ func TestTokensAreEstimatedBeforeAnybodyCounts(t *testing.T) {
 		body               string
 		prompt, completion int
 	}{
-		{"a message", llmgateway.Chat, `{"model":"m","messages":[{"role":"user","content":"` + words + `"}]}`, 104, 1024},
-		{"what was said before", llmgateway.Chat, `{"model":"m","messages":[{"role":"assistant","content":"` + words + `"},{"role":"user","content":""}]}`, 108, 1024},
-		{"a bounded answer", llmgateway.Chat, `{"model":"m","max_tokens":50,"messages":[]}`, 0, 50},
-		{"the newer word for it", llmgateway.Chat, `{"model":"m","max_tokens":50,"max_completion_tokens":60,"messages":[]}`, 0, 60},
-		{"an unbounded answer", llmgateway.Chat, `{"model":"m","max_tokens":-1,"messages":[]}`, 0, 1024},
-		{"several answers", llmgateway.Chat, `{"model":"m","n":3,"max_tokens":50,"messages":[]}`, 0, 150},
-		{"more than anybody can count", llmgateway.Chat, `{"model":"m","n":9e18,"max_tokens":9e99,"messages":[]}`, 0, 1 << 30},
-		{"an image", llmgateway.Chat, `{"model":"m","messages":[{"role":"user","content":[` + picture + `]}]}`, 1004, 1024},
-		{"tools", llmgateway.Chat, `{"model":"m","tools":["` + words[:396] + `"],"messages":[]}`, 100, 1024},
-		{"a text to go on with", llmgateway.Completion, `{"model":"m","max_tokens":5,"prompt":"` + words + `"}`, 101, 5},
-		{"several texts", llmgateway.Completion, `{"model":"m","max_tokens":5,"prompt":["` + words + `","` + words + `"]}`, 202, 10},
+		{"a message", llmgateway.Chat, `{"model":"m","messages":[{"role":"user","content":"` + words + `"}]}`, 100, 1024},
+		{"what was said before", llmgateway.Chat, `{"model":"m","messages":[{"role":"assistant","content":"` + words + `"},{"role":"user","content":""}]}`, 104, 1024},
+		{"a bounded answer", llmgateway.Chat, `{"model":"m","max_tokens":50,"messages":[]}`, 3, 50},
+		{"the newer word for it", llmgateway.Chat, `{"model":"m","max_tokens":50,"max_completion_tokens":60,"messages":[]}`, 3, 60},
+		{"an unbounded answer", llmgateway.Chat, `{"model":"m","max_tokens":-1,"messages":[]}`, 3, 1024},
+		{"several answers", llmgateway.Chat, `{"model":"m","n":3,"max_tokens":50,"messages":[]}`, 3, 150},
+		{"more than anybody can count", llmgateway.Chat, `{"model":"m","n":9e18,"max_tokens":9e99,"messages":[]}`, 3, 1 << 30},
+		{"an image", llmgateway.Chat, `{"model":"m","messages":[{"role":"user","content":[` + picture + `]}]}`, 772, 1024},
+		{"tools", llmgateway.Chat, `{"model":"m","tools":["` + words[:396] + `"],"messages":[]}`, 98, 1024},
+		{"a text to go on with", llmgateway.Completion, `{"model":"m","max_tokens":5,"prompt":"` + words + `"}`, 93, 5},
+		{"several texts", llmgateway.Completion, `{"model":"m","max_tokens":5,"prompt":["` + words + `","` + words + `"]}`, 186, 10},
 		{"tokens", llmgateway.Completion, `{"model":"m","max_tokens":5,"prompt":[1,2,3]}`, 3, 5},
-		{"embeddings", llmgateway.Embeddings, `{"model":"m","input":["` + words + `",""]}`, 102, 0},
+		{"embeddings", llmgateway.Embeddings, `{"model":"m","input":["` + words + `",""]}`, 93, 0},
 		{"nothing", llmgateway.Embeddings, `{"model":"m"}`, 0, 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {

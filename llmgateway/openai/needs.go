@@ -88,10 +88,7 @@ func MaxMinTokens(size int) int { return size / 2 }
 type prompt struct {
 	json     []byte
 	counting bool
-	all      bool // what an assistant said counts too
 	seen     amount
-	count    int // messages
-	images   int
 	needs    llmgateway.Capabilities
 }
 
@@ -99,7 +96,6 @@ type prompt struct {
 func (p *prompt) messages() {
 	eachElement(p.json, 0, func(message int) int {
 		before := p.seen
-		p.count++
 		assistant := false
 		end := eachMember(p.json, message, func(name []byte, value int) int {
 			switch string(name) {
@@ -112,7 +108,7 @@ func (p *prompt) messages() {
 			}
 			return skip(p.json, value)
 		})
-		if assistant && !p.all {
+		if assistant {
 			p.seen = before
 		}
 		return end
@@ -131,7 +127,6 @@ func (p *prompt) content(value int) (end int) {
 				return p.read(value)
 			case "image_url":
 				p.needs |= llmgateway.CanSee
-				p.images++
 			case "type":
 				end := skip(p.json, value)
 				p.needs |= needsOfPart(p.json[value:end])

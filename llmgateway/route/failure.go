@@ -52,6 +52,10 @@ func summary(failures []failure) *llmgateway.Error {
 // gravest returns the failures of targets that were not asked which say most about the request: what it asks for nobody
 // has, whoever else is switched off.
 func gravest(failures []failure) []failure {
+	// Those that are not for such a request say nothing of why the others cannot answer it.
+	if meant := slices.DeleteFunc(slices.Clone(failures), failure.conditional); len(meant) > 0 {
+		failures = meant
+	}
 	for _, kind := range []llmgateway.Kind{llmgateway.Unsupported, llmgateway.ContextLength, llmgateway.NoModel} {
 		if of := slices.DeleteFunc(slices.Clone(failures), func(f failure) bool { return f.err.Kind != kind }); len(of) > 0 {
 			return of

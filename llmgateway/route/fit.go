@@ -54,17 +54,15 @@ type demand struct {
 	scanned  bool
 	needs    llmgateway.Capabilities
 	counted  bool
-	tokens   int // that the prompt has at least
-	exceeded int // a context that the request did not fit into, as its provider said
+	tokens   int  // that the prompt has at least
+	exceeded int  // a context that the request did not fit into, as its provider said
+	estimate *int // about how many tokens it has; nil until that is asked for
 }
 
 // unmet returns what is wrong with asking a model of such limits, or nil. What is not known is taken for granted.
 func (d *demand) unmet(l llmgateway.Limits) *llmgateway.Error {
 	if l.Cannot&d.possible() != 0 {
-		if !d.scanned {
-			d.scanned, d.needs = true, openai.Needs(d.req)
-		}
-		if lacking := d.needs & l.Cannot; lacking != 0 {
+		if lacking := d.needed() & l.Cannot; lacking != 0 {
 			return &llmgateway.Error{Kind: llmgateway.Unsupported, Message: "it cannot " + lacking.String(), Param: paramOf(lacking)}
 		}
 	}
@@ -156,7 +154,7 @@ func (t *Target) fits(d *demand, asked string) bool {
 		return false
 	}
 	l := t.limits(p)
-	return d.unmet(l) == nil && (d.exceeded == 0 || l.Context > 0)
+	return d.unmet(l) == nil && t.excluded(d) == nil && (d.exceeded == 0 || l.Context > 0)
 }
 
 // advice is the end of the error for a request that is beyond all targets it may go to: who else could be asked.

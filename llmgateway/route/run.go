@@ -54,7 +54,10 @@ func (u *run) unfit(t *Target) *llmgateway.Error {
 	if status := llmgateway.StatusOf(p); status.State == llmgateway.StateDisabled {
 		return &llmgateway.Error{Kind: llmgateway.Overloaded, Message: "disabled: " + status.Detail}
 	}
-	return u.demand.unmet(t.limits(p))
+	if err := u.demand.unmet(t.limits(p)); err != nil {
+		return err
+	}
+	return t.excluded(&u.demand)
 }
 
 // next chooses the target of the next attempt and takes a place there; there may be none. It waits before it repeats a target.
@@ -238,6 +241,9 @@ func (u *run) err(ctx context.Context) error {
 		return &llmgateway.Error{Kind: llmgateway.NoModel, Message: "no target is configured"}
 	}
 	all := summary(u.failures)
+	if !slices.ContainsFunc(u.failures, func(f failure) bool { return !f.conditional() }) {
+		all.Message += allConditional
+	}
 	unfit := all.Kind == llmgateway.Unsupported || all.Kind == llmgateway.ContextLength
 	if unfit && u.table != nil && (u.attempts == 0 || u.demand.exceeded > 0) {
 		all.Message += u.table.advice(&u.demand, u.failures)
