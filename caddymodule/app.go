@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 
@@ -27,7 +28,8 @@ type App struct {
 	MaxMemory int64 `json:"max_memory,omitempty"`
 
 	handlers []*Handler
-	withdraw func() // the limit that was set; nil before Start
+	limits   map[string]*Limit // by their names
+	withdraw func()            // the limit that was set; nil before Start
 }
 
 // CaddyModule returns the Caddy module information.
@@ -40,6 +42,23 @@ func (App) CaddyModule() caddy.ModuleInfo {
 
 // register adds a handler. Caddy provisions modules one after the other.
 func (a *App) register(h *Handler) { a.handlers = append(a.handlers, h) }
+
+// registerLimit adds a limit. Those that count together must be the same limit, or they would be counted against each
+// other's use by accident.
+func (a *App) registerLimit(l *Limit) error {
+	other, ok := a.limits[l.Name]
+	if !ok {
+		if a.limits == nil {
+			a.limits = make(map[string]*Limit)
+		}
+		a.limits[l.Name] = l
+		return nil
+	}
+	if l.Key != other.Key || l.Parallel != other.Parallel || l.Redis != other.Redis || !slices.Equal(l.Tokens, other.Tokens) || !slices.Equal(l.Spend, other.Spend) {
+		return fmt.Errorf("llm_limit: two different limits would count together as %q; give one of them a name of its own with `name`", l.Name)
+	}
+	return nil
+}
 
 // Provision implements caddy.Provisioner.
 func (*App) Provision(ctx caddy.Context) error { return engineCollector{}.register(ctx) }

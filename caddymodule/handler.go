@@ -40,6 +40,9 @@ func init() {
 // `{http.llm.usage.prompt_tokens}` | The tokens of the prompt, if the provider counted them
 // `{http.llm.usage.completion_tokens}` | The tokens of the answer, if the provider counted them
 // `{http.llm.usage.total_tokens}` | Both together
+// `{http.llm.usage.cached_tokens}` | The tokens of the prompt that the provider's cache held
+// `{http.llm.usage.reasoning_tokens}` | The tokens of the answer that were thought and not said
+// `{http.llm.cost}` | What it cost, in US dollars: as the provider says, or by the target's price. Estimated if the answer was cut off
 // `{http.llm.first_token_ms}` | The time to the first event that carries something, in milliseconds
 // `{http.llm.duration_ms}` | The time to the end of the answer, in milliseconds
 type Handler struct {

@@ -13,6 +13,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
+	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/limit"
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/openai"
 )
 
@@ -25,6 +26,11 @@ type record struct {
 	request *llmgateway.Request
 	trace   llmgateway.Trace
 	pinger  *openai.Pinger // must be stopped before w is used
+
+	tally        *limit.Tally // nil before there is a request
+	reservations []*limit.Reservation
+	settled      bool
+	used         limit.Use // known when settled
 
 	answer     llmgateway.Attempt  // the attempt that answered
 	failed     atomic.Int64        // attempts that did not
@@ -70,12 +76,16 @@ func (rec *record) tried(a llmgateway.Attempt) {
 }
 
 // cached takes in what the cache did for the attempt that is made now.
-func (rec *record) cached(use llmgateway.CacheUse) { rec.asked = use }
+func (rec *record) cached(use llmgateway.CacheUse) {
+	rec.asked = use
+	rec.tally.Cached(use)
+}
 
 // answering says who answers, while the header can still be written. After a ping it goes into a comment.
 func (rec *record) answering(a llmgateway.Attempt) {
 	rec.pinger.Stop()
 	rec.answer = a
+	rec.tally.Answering(a)
 	rec.firstToken = time.Since(rec.began)
 	header := rec.w.Header()
 	header["X-Llm-Provider"] = []string{a.Provider}
@@ -110,7 +120,8 @@ func headerValue(s string) string {
 	}, s)
 }
 
-// observe passes events on and keeps what they tell.
+// observe passes events on and keeps what they tell. What the request has used is settled before the client can know that
+// its answer is whole, so that there is room for its next request.
 func (rec *record) observe(events iter.Seq2[llmgateway.Event, error]) iter.Seq2[llmgateway.Event, error] {
 	return func(yield func(llmgateway.Event, error) bool) {
 		for event, err := range events {
@@ -118,16 +129,22 @@ func (rec *record) observe(events iter.Seq2[llmgateway.Event, error]) iter.Seq2[
 				rec.pinger.Stop()
 				rec.setAttempts()
 			}
+			rec.tally.Observe(&event)
 			if event.FinishReason != "" {
 				rec.finish = event.FinishReason
 			}
 			if event.Usage != nil {
 				rec.usage = event.Usage
 			}
+			if err != nil || event.Whole {
+				rec.settle(err)
+				rec.setCost()
+			}
 			if !yield(event, err) {
 				return
 			}
 		}
+		rec.settle(nil)
 	}
 }
 
@@ -138,6 +155,7 @@ func (rec *record) end(err error) {
 	if err != nil {
 		rec.status = openai.Status(llmgateway.AsError(err))
 	}
+	rec.settle(err)
 }
 
 func (rec *record) fields(err error) []zap.Field {
@@ -188,6 +206,12 @@ func (rec *record) placeholder(key string) (any, bool) {
 		return usage.CompletionTokens, true
 	case "usage.total_tokens":
 		return usage.TotalTokens, true
+	case "usage.cached_tokens":
+		return usage.CachedTokens, true
+	case "usage.reasoning_tokens":
+		return usage.ReasoningTokens, true
+	case "cost":
+		return limit.FormatUSD(rec.used.Cost), true
 	case "first_token_ms":
 		return rec.firstToken.Milliseconds(), true
 	case "duration_ms":

@@ -96,10 +96,14 @@ func (h *Handler) generate(w http.ResponseWriter, r *http.Request, op llmgateway
 	if err == nil {
 		defer req.Body.Release()
 		rec.request = req
+		defer rec.settle(nil) // if there is a panic
+		err = rec.reserve(r.Context())
+	}
+	if err == nil {
 		ctx, cancel := context.WithCancelCause(llmgateway.WithTrace(r.Context(), &rec.trace))
 		defer cancel(nil)
 		rec.pinger = h.pinger(w, req, cancel)
-		err = openai.Write(w, req, rec.observe(h.table.Generate(ctx, req)), rec.pinger)
+		err = openai.Write(w, req, rec.observe(h.table.Generate(ctx, req)), rec.pinger, rec.lastComment)
 	}
 	rec.end(err)
 	if err == nil {

@@ -17,8 +17,9 @@ const bytesPerToken = 4
 // nothing, and neither does a request that nobody answered; but if its client left before it was answered, the model may
 // have read the prompt for nothing, and made the answer of one that does not stream.
 type Tally struct {
-	stream             bool
-	prompt, completion int // as estimated
+	req                *llmgateway.Request
+	estimated          bool
+	prompt, completion int
 	price              llmgateway.Price
 
 	free     bool
@@ -30,15 +31,25 @@ type Tally struct {
 	least    int // bytes of the shortest chunk: what each has besides its text
 }
 
-// NewTally estimates what a request will use. The price is that of the dearest target that may answer.
+// NewTally returns the tally of a request, whose body must stay until Use has been called. The price is that of the dearest
+// target that may answer.
 func NewTally(req *llmgateway.Request, dearest llmgateway.Price) *Tally {
-	t := &Tally{stream: req.ClientStream, price: dearest}
-	t.prompt, t.completion = openai.EstimateTokens(req)
-	return t
+	return &Tally{req: req, price: dearest}
 }
 
 // Estimate returns what the request will use as far as that can be foreseen.
-func (t *Tally) Estimate() Use { return t.use(t.prompt, t.completion) }
+func (t *Tally) Estimate() Use {
+	t.estimate()
+	return t.use(t.prompt, t.completion)
+}
+
+// estimate reads the request, once and only if somebody needs to know.
+func (t *Tally) estimate() {
+	if !t.estimated {
+		t.estimated = true
+		t.prompt, t.completion = openai.EstimateTokens(t.req)
+	}
+}
 
 // Answering takes in who answers, before the first event.
 func (t *Tally) Answering(a llmgateway.Attempt) { t.answered, t.price = true, a.Price }
@@ -65,6 +76,11 @@ func (t *Tally) Observe(event *llmgateway.Event) {
 	}
 }
 
+// Priced reports whether it is known what the answer costs.
+func (t *Tally) Priced() bool {
+	return t.answered && t.price != (llmgateway.Price{}) || t.usage != nil && t.usage.Cost != nil
+}
+
 // Use returns what the request has used. err is how it ended.
 func (t *Tally) Use(err error) Use {
 	switch {
@@ -74,10 +90,12 @@ func (t *Tally) Use(err error) Use {
 		tokens := max(t.usage.TotalTokens, t.usage.PromptTokens+t.usage.CompletionTokens)
 		return Use{Tokens: int64(max(0, tokens)), Cost: nanos(t.price.Cost(t.usage))}
 	case t.answered:
+		t.estimate()
 		return t.use(t.prompt, t.seen())
 	case err == nil || llmgateway.AsError(err).Kind != llmgateway.Canceled:
 		return Use{}
-	case t.stream:
+	case t.req.ClientStream:
+		t.estimate()
 		return t.use(t.prompt, 0)
 	default:
 		return t.Estimate()

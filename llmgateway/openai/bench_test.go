@@ -68,7 +68,7 @@ func BenchmarkStream(b *testing.B) {
 			for b.Loop() {
 				resp := &http.Response{StatusCode: 200, Header: http.Header{"Content-Type": {"text/event-stream"}}, Body: io.NopCloser(wrap(body))}
 				w := &discard{header: http.Header{}}
-				err := Write(w, req, func(yield func(llmgateway.Event, error) bool) { c.stream(b.Context(), req, resp, yield) }, nil)
+				err := Write(w, req, func(yield func(llmgateway.Event, error) bool) { c.stream(b.Context(), req, resp, yield) }, nil, nil)
 				if err != nil || w.events != chunks+1 {
 					b.Fatal(w.events, err)
 				}

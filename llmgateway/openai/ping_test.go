@@ -115,7 +115,7 @@ func TestWaitingClientIsPinged(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := newPatient(t)
 				p := StartPinger(c, test.interval, func(err error) { t.Errorf("left: %v", err) })
-				err := Write(c, streaming, after(c, p, test.wait, "1", test.err), p)
+				err := Write(c, streaming, after(c, p, test.wait, "1", test.err), p, nil)
 				if !errors.Is(err, test.err) {
 					t.Errorf("got %v, want %v", err, test.err)
 				}
@@ -145,7 +145,7 @@ func TestPingedStreamWithoutAnEventEndsInAnError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newPatient(t)
 		p := StartPinger(c, time.Second, func(error) {})
-		err := Write(c, streaming, func(func(llmgateway.Event, error) bool) { time.Sleep(1500 * time.Millisecond) }, p)
+		err := Write(c, streaming, func(func(llmgateway.Event, error) bool) { time.Sleep(1500 * time.Millisecond) }, p, nil)
 		if broken, ok := errors.AsType[*BrokenError](err); !ok || !broken.Empty {
 			t.Errorf("got %v", err)
 		}
@@ -163,7 +163,7 @@ func TestFirstEventWaitsForAPing(t *testing.T) {
 	if err := Write(c, streaming, func(yield func(llmgateway.Event, error) bool) {
 		<-c.writing
 		yield(llmgateway.Event{Data: []byte("1")}, nil)
-	}, p); err != nil {
+	}, p, nil); err != nil {
 		t.Fatal(err)
 	}
 	pings := slices.DeleteFunc(slices.Clone(c.log), func(sent string) bool { return !strings.HasSuffix(sent, "s : ping\n\n") })
@@ -187,7 +187,7 @@ func TestPingThatFailsStopsTheGeneration(t *testing.T) {
 				err := Write(w, streaming, func(yield func(llmgateway.Event, error) bool) {
 					<-ctx.Done()
 					yield(llmgateway.Event{}, context.Cause(ctx))
-				}, p)
+				}, p, nil)
 				if e := llmgateway.AsError(err); name != "panic" && (e.Kind != llmgateway.Canceled || !errors.Is(err, gone)) {
 					t.Errorf("got %v, want canceled", err)
 				} else if err == nil {

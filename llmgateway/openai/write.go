@@ -14,11 +14,12 @@ import (
 )
 
 // Write sends an answer: as server-sent events if the client asked for a stream, else as one JSON object. A pinger, which
-// may be nil, is stopped before anything else is sent.
+// may be nil, is stopped before anything else is sent. What is only known at the end of a stream, last says in a comment
+// before the end marker; it may be nil, and may say nothing.
 //
 // An error before the first event is returned, and nothing has been written. An error after it, or after a ping, ends the
 // stream with an error event in place of the end marker and is returned in a [BrokenError]; so is the client's leaving.
-func Write(w http.ResponseWriter, req *llmgateway.Request, events iter.Seq2[llmgateway.Event, error], pinger *Pinger) error {
+func Write(w http.ResponseWriter, req *llmgateway.Request, events iter.Seq2[llmgateway.Event, error], pinger *Pinger, last func() string) error {
 	defer pinger.Stop()
 	if !req.ClientStream {
 		return writeWhole(w, events)
@@ -39,6 +40,11 @@ func Write(w http.ResponseWriter, req *llmgateway.Request, events iter.Seq2[llmg
 	}
 	if !s.begun {
 		return s.fail(nothingInIt())
+	}
+	if last != nil {
+		if comment := last(); comment != "" {
+			s.pending = append(s.pending, ": "+oneLine.Replace(comment)+"\n\n"...)
+		}
 	}
 	s.pending = append(s.pending, "data: [DONE]\n\n"...)
 	_, _ = w.Write(s.pending)

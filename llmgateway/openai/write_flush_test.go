@@ -79,7 +79,7 @@ func TestWriteFlushesWhenNothingMoreIsAtHand(t *testing.T) {
 				if test.err != nil {
 					yield(llmgateway.Event{}, test.err)
 				}
-			}, nil)
+			}, nil, nil)
 			if !errors.Is(err, test.err) {
 				t.Errorf("got %v, want %v", err, test.err)
 			}

@@ -2,6 +2,7 @@ package openai
 
 import (
 	"errors"
+	"fmt"
 	"iter"
 	"net/http"
 	"net/http/httptest"
@@ -49,7 +50,7 @@ func TestWriteSendsAnAnswerAsItCame(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			w := httptest.NewRecorder()
-			if err := Write(w, &llmgateway.Request{ClientStream: test.stream}, answer(nil, test.events...), nil); err != nil {
+			if err := Write(w, &llmgateway.Request{ClientStream: test.stream}, answer(nil, test.events...), nil, nil); err != nil {
 				t.Fatal(err)
 			}
 			if got := w.Body.String(); got != test.want || w.Code != http.StatusOK {
@@ -69,7 +70,7 @@ func TestWriteLeavesAnErrorBeforeTheAnswerToItsCaller(t *testing.T) {
 		for _, stream := range []bool{false, true} {
 			w := httptest.NewRecorder()
 			w.Code = 0
-			err := Write(w, &llmgateway.Request{ClientStream: stream}, answer(failed), nil)
+			err := Write(w, &llmgateway.Request{ClientStream: stream}, answer(failed), nil, nil)
 			if _, broken := errors.AsType[*BrokenError](err); err == nil || broken {
 				t.Errorf("%s, stream %t: got %v", name, stream, err)
 			}
@@ -83,7 +84,7 @@ func TestWriteLeavesAnErrorBeforeTheAnswerToItsCaller(t *testing.T) {
 func TestWriteEndsABrokenStreamWithAnErrorAndNoEndMarker(t *testing.T) {
 	failed := &llmgateway.Error{Kind: llmgateway.Timeout, Message: "no further token within 1s", Err: errors.New("the cause stays inside")}
 	w := httptest.NewRecorder()
-	err := Write(w, &llmgateway.Request{ClientStream: true}, answer(failed, textChunk), nil)
+	err := Write(w, &llmgateway.Request{ClientStream: true}, answer(failed, textChunk), nil, nil)
 	if broken, ok := errors.AsType[*BrokenError](err); !ok || !errors.Is(broken, failed) {
 		t.Errorf("got %v, want a broken answer", err)
 	}
@@ -118,7 +119,7 @@ func TestWriteStopsTheGenerationWhenTheClientLeft(t *testing.T) {
 						return
 					}
 				}
-			}, nil)
+			}, nil, nil)
 			if e := llmgateway.AsError(err); e.Kind != llmgateway.Canceled || !errors.Is(err, gone) {
 				t.Errorf("got %v, want canceled", err)
 			}
@@ -131,11 +132,32 @@ func TestWriteStopsTheGenerationWhenTheClientLeft(t *testing.T) {
 
 func TestWriteTellsAClientThatLeftNothing(t *testing.T) {
 	w := httptest.NewRecorder()
-	err := Write(w, &llmgateway.Request{ClientStream: true}, answer(&llmgateway.Error{Kind: llmgateway.Canceled}, textChunk), nil)
+	err := Write(w, &llmgateway.Request{ClientStream: true}, answer(&llmgateway.Error{Kind: llmgateway.Canceled}, textChunk), nil, nil)
 	if err == nil {
 		t.Error("got no error")
 	}
 	if got, want := w.Body.String(), "data: "+textChunk+"\n\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestWriteTellsAtTheEndOfAStreamWhatIsKnownOnlyThen(t *testing.T) {
+	w := httptest.NewRecorder()
+	events := 0
+	counted := func(yield func(llmgateway.Event, error) bool) {
+		for range 2 {
+			events++
+			if !yield(llmgateway.Event{Data: []byte(textChunk), Carries: true}, nil) {
+				return
+			}
+		}
+	}
+	err := Write(w, &llmgateway.Request{ClientStream: true}, counted, nil, func() string { return fmt.Sprintf("events: %d\n\ndata: 1", events) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	chunk := "data: " + textChunk + "\n\n"
+	if got, want := w.Body.String(), chunk+chunk+": events: 2  data: 1\n\ndata: [DONE]\n\n"; got != want {
+		t.Errorf("got  %q\nwant %q", got, want)
 	}
 }
