@@ -25,12 +25,12 @@ func parseLimit(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 // UnmarshalCaddyfile sets up the handler from Caddyfile tokens:
 //
 //	llm_limit [<matcher>] {
-//		key      <placeholders>             # whose use is counted, such as {http.auth.user.id}; empty for a request: it is refused
-//		tokens   <n>[k|m] per <duration>    # of prompts and answers (repeatable)
-//		spend    <amount> USD per <duration>    # by the targets' prices, or as providers say (repeatable)
-//		parallel <n>                        # requests at once
-//		name     <name>                     # limits of one name count together; default: the key as it is written
-//		redis    <url>                      # where several gateways count together; default: each for itself
+//		key      <placeholders>              # whose use is counted, such as {http.auth.user.id}; where it is empty, nobody gets in
+//		tokens   <n>[k|m] per <duration>     # of prompts and answers (repeatable)
+//		spend    <amount> USD per <duration> # by the targets' prices, or as providers say (repeatable)
+//		parallel <n>                         # requests at once
+//		name     <name>                      # limits of one name count together; default: the key as it is written
+//		redis    <url>                       # where several gateways count together; default: each for itself
 //	}
 func (l *Limit) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // consume the directive's name

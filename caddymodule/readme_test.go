@@ -26,6 +26,7 @@ func TestReadmeQuotesTheCaddyfileSyntax(t *testing.T) {
 		{"command", "program.go", "Command"},
 		{"memory", "caches.go", "MemoryCache"},
 		{"redis", "caches.go", "RedisCache"},
+		{"llm_limit", "limit_caddyfile.go", "Limit"},
 		{"global", "app.go", "App"},
 	} {
 		begin, end := "<!-- "+block.name+" syntax -->\n", "<!-- /"+block.name+" syntax -->"
