@@ -255,68 +255,28 @@ func TestTargetHasNoMoreRequestsThanItMay(t *testing.T) {
 	})
 }
 
-// TestConfigurationsShareAState has two targets that are one in truth, with thresholds of their own.
-func TestConfigurationsShareAState(t *testing.T) {
-	upstream := fails(llmgateway.Upstream)
-	strict := guarded("strict", does(upstream), Breaker{Rest: time.Hour, MaxFails: 1}, nil)
-	mild := guarded("mild", does(upstream), Breaker{Rest: time.Hour, MaxFails: 3}, nil)
-	free := named("free", does("x"))
-	mild.State, free.State = strict.State, strict.State
-	ask(t.Context(), &Router{Targets: []*Target{mild}}, chat("m"))
-	ask(t.Context(), &Router{Targets: []*Target{mild}}, chat("m"))
-	if !strict.Condition().Down || mild.Condition().Down {
-		t.Errorf("after 2 failures: strict %+v, mild %+v", strict.Condition(), mild.Condition())
-	}
-	ask(t.Context(), &Router{Targets: []*Target{strict}}, chat("m"))
-	if !mild.Condition().Down || free.Condition().Down {
-		t.Errorf("after 3 failures: mild %+v, free %+v", mild.Condition(), free.Condition())
-	}
-	ask(t.Context(), &Router{Targets: []*Target{free}}, chat("m")).check(t, "x", "", "")
-}
-
-func TestWhatBeganBeforeAFailureDoesNotBringUp(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p := does("a", 5*second, "b").then(4*second, "a").then(fails(llmgateway.Upstream)).then("a")
-		a := guarded("a", p, Breaker{Rest: second, MaxFails: 1}, nil)
-		r := &Router{Targets: []*Target{a, named("b", does("b"))}, Retries: -1}
-		done := make(chan outcome)
-		for range 2 {
-			go func() { done <- ask(t.Context(), r, chat("m")) }()
-			synctest.Wait()
-		}
-		time.Sleep(second)
-		ask(t.Context(), r, chat("m")).check(t, "b", "a upstream", "")
-		<-done
-		<-done
-		if !a.Condition().Down {
-			t.Error("answers that began before the failure have brought it up")
-		}
-		ask(t.Context(), r, chat("m")).check(t, "a", "", "")
-		if a.Condition().Down {
-			t.Error("it is down")
-		}
-		idle(t, a)
-	})
-}
-
 func TestHealthCheckTakesDownAndBringsUp(t *testing.T) {
-	var log []string
-	p := does("a")
-	a := guarded("a", p, Breaker{CheckInterval: second}, &log)
-	r := &Router{Targets: []*Target{a, named("b", does("b"))}, Retries: -1}
-	a.State.Checked(a, nil)
-	ask(t.Context(), r, chat("m")).check(t, "a", "", "")
-	for range 2 {
-		a.State.Checked(a, &llmgateway.Error{Kind: llmgateway.Upstream, Message: "connection refused"})
-	}
-	ask(t.Context(), r, chat("m")).check(t, "b", "", "")
-	ask(t.Context(), &Router{Targets: []*Target{a}}, chat("m")).check(t, "a", "", "") // nobody else is left
-	if !a.Condition().Down {
-		t.Error("only a check brings up what a check took down")
-	}
-	a.State.Checked(a, nil)
-	ask(t.Context(), r, chat("m")).check(t, "a", "", "")
-	if want := []string{"a down: health check: connection refused", "a up"}; !slices.Equal(log, want) {
-		t.Errorf("got %q, want %q", log, want)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		var log []string
+		p := does("a")
+		a := guarded("a", p, Breaker{CheckInterval: second}, &log)
+		r := &Router{Targets: []*Target{a, named("b", does("b"))}, Retries: -1}
+		a.State.Checked(a, nil)
+		ask(t.Context(), r, chat("m")).check(t, "a", "", "")
+		for range 2 {
+			a.State.Checked(a, &llmgateway.Error{Kind: llmgateway.Upstream, Message: "connection refused"})
+		}
+		ask(t.Context(), r, chat("m")).check(t, "b", "", "")
+		time.Sleep(time.Minute) // no news are no good news
+		ask(t.Context(), r, chat("m")).check(t, "b", "", "")
+		ask(t.Context(), &Router{Targets: []*Target{a}}, chat("m")).check(t, "a", "", "") // nobody else is left
+		if !a.Condition().Down {
+			t.Error("only a check brings up what a check took down")
+		}
+		a.State.Checked(a, nil)
+		ask(t.Context(), r, chat("m")).check(t, "a", "", "")
+		if want := []string{"a down: health check: connection refused", "a up"}; !slices.Equal(log, want) {
+			t.Errorf("got %q, want %q", log, want)
+		}
+	})
 }

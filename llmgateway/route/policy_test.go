@@ -69,6 +69,17 @@ func TestWeightedTakesTurnsByWeight(t *testing.T) {
 	}
 }
 
+func TestTargetWithoutAWeightIsLast(t *testing.T) {
+	targets := abc(3)
+	p := bound(t, Weighted{Weights: []int{1, 3, 0}}, targets)
+	if got := picks(p, targets, 2); got != "ba" {
+		t.Fatalf("got %s, want ba", got)
+	}
+	if got := picks(p, []*Target{targets[0], targets[2]}, 1); got != "a" { // though it has had its turn
+		t.Errorf("got %s, want a", got)
+	}
+}
+
 func TestWeightsMustMatchTheTargets(t *testing.T) {
 	for want, weights := range map[string][]int{
 		"there are 1 weights for 2 targets; write one for each, in order": {1},

@@ -94,6 +94,18 @@ func TestWhatEndsAnAnswerCounts(t *testing.T) {
 	}
 }
 
+func TestLateAnswersAreNoSuccess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := guarded("a", does(4*second, "a"), Breaker{Rest: time.Hour, MaxFails: 2, Latency: 3 * second}, nil)
+		for range 2 {
+			ask(t.Context(), &Router{Targets: []*Target{a}}, chat("m")).check(t, "a", "", "")
+		}
+		if !a.Condition().Down {
+			t.Error("it is up")
+		}
+	})
+}
+
 func TestWholeAnswersMayTakeLonger(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := guarded("a", does(9*second, "a"), Breaker{Rest: time.Hour, MaxFails: 1, Latency: 3 * second}, nil)
