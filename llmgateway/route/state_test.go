@@ -98,7 +98,6 @@ func TestEndOfAnOldProbeLeavesTheNewOne(t *testing.T) {
 	})
 }
 
-
 func TestALongerRestIsKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		limited := func(after time.Duration) error {
@@ -111,5 +110,19 @@ func TestALongerRestIsKept(t *testing.T) {
 				t.Errorf("rests for %v, want %v", got, want)
 			}
 		}
+	})
+}
+
+func TestRequestsBeforeAFailureAreNoProbes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := guarded("a", does("a", time.Minute, "b").then(fails(llmgateway.Upstream)).then("x"), Breaker{Rest: second, MaxFails: 1}, nil)
+		r := &Router{Targets: []*Target{a, named("b", does("b"))}, Retries: -1}
+		go ask(t.Context(), r, chat("m"))
+		synctest.Wait()
+		ask(t.Context(), r, chat("m")).check(t, "b", "a upstream", "")
+		time.Sleep(second)
+		ask(t.Context(), r, chat("m")).check(t, "x", "", "")
+		time.Sleep(time.Hour)
+		idle(t, a)
 	})
 }
