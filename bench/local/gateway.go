@@ -105,7 +105,12 @@ func start(ctx context.Context, program, model, work string) (*gateway, error) {
 }
 
 func newClient(name, url string, dial func(context.Context, string, string) (net.Conn, error)) *client {
-	return &client{name, url, &http.Client{Transport: &http.Transport{DialContext: dial, MaxIdleConnsPerHost: 8}, Timeout: 10 * time.Minute}}
+	transport := &http.Transport{
+		DialContext: dial, MaxIdleConnsPerHost: 8,
+		// llama-server may close a kept connection just when it is used again.
+		DisableKeepAlives: dial != nil,
+	}
+	return &client{name, url, &http.Client{Transport: transport, Timeout: 10 * time.Minute}}
 }
 
 // ready waits until a question is answered, and returns the socket of the llama-server that did.
