@@ -8,6 +8,7 @@ import (
 	"math"
 	"net/http"
 	"slices"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -58,6 +59,7 @@ type Limit struct {
 	limiter *limit.Limiter
 	held    bool
 	logger  *zap.Logger
+	noKey   *sync.Once // logs that there is none
 }
 
 // TokenLimit is a number of tokens in a time. The time slides: what was used in the period before still counts in part.
@@ -92,7 +94,7 @@ func (Limit) CaddyModule() caddy.ModuleInfo {
 
 // Provision implements caddy.Provisioner. It does not connect.
 func (l *Limit) Provision(ctx caddy.Context) error {
-	l.logger = ctx.Logger()
+	l.logger, l.noKey = ctx.Logger(), new(sync.Once)
 	limits, err := l.limits()
 	if err != nil {
 		return fmt.Errorf("llm_limit: %w", err)
@@ -205,8 +207,10 @@ func (l *Limit) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp
 // reserve takes an estimate out of the limit.
 func (a admission) reserve(ctx context.Context, estimate limit.Use) (*limit.Reservation, limit.Status, error) {
 	if a.key == "" {
-		a.limit.logger.Warn("a request is refused that has no key to be counted under; authentication must come before llm_limit",
-			zap.String("key", a.limit.Key))
+		a.limit.noKey.Do(func() { // strangers must not fill the log
+			a.limit.logger.Warn("a request is refused that has no key to be counted under; authentication must come before llm_limit",
+				zap.String("key", a.limit.Key))
+		})
 		return nil, limit.Status{}, &llmgateway.Error{
 			Kind: llmgateway.InvalidRequest, Status: http.StatusForbidden, Code: "no_key",
 			Message: "this gateway counts what each client uses, and cannot tell whose request this is; authenticate yourself",

@@ -73,7 +73,7 @@ func TestTokensAreLimitedForEachUser(t *testing.T) {
 	g.start(site)
 	body := map[bool]string{}
 	for _, streamed := range []bool{true, false} {
-		body[streamed] = chat("m", "hello", streamed, `"max_tokens":20`)
+		body[streamed] = chat("m", "hello", streamed, `"max_tokens":10`)
 	}
 	for _, protocol := range protocols {
 		for _, streamed := range []bool{true, false} {
@@ -121,7 +121,7 @@ func TestTokensAreLimitedForEachUser(t *testing.T) {
 func TestRoomComesBackWithTime(t *testing.T) {
 	g := newGateway(t)
 	g.start(limitedSite(upstream(t, metered("")), "tokens 25 per 1s"))
-	client, body := g.client("HTTP/2.0"), chat("m", "hello", false, `"max_tokens":20`)
+	client, body := g.client("HTTP/2.0"), chat("m", "hello", false, `"max_tokens":10`)
 	_ = g.must(client, "ann", body, http.StatusOK)
 	_ = g.must(client, "ann", body, http.StatusTooManyRequests)
 	await(t, "room", func() bool {
@@ -135,6 +135,7 @@ func TestRequestWithoutAKeyIsRefused(t *testing.T) {
 	g.start(limitedSite(upstream(t, metered("")), "tokens 1k per 1h"))
 	client := g.client("HTTP/1.1")
 	a := g.must(client, "", chat("m", "hello", true), http.StatusForbidden)
+	_ = g.must(client, "", chat("m", "hello", true), http.StatusForbidden)
 	if gjson.Get(a.body, "error.code").Str != "no_key" || len(g.logged("a request is refused that has no key to be counted under; authentication must come before llm_limit")) != 1 {
 		t.Errorf("got %s", a.body)
 	}
@@ -160,7 +161,8 @@ func TestAnswersFromTheCacheCostNothing(t *testing.T) {
 		a := g.must(client, "ann", body, http.StatusOK)
 		if a.header.Get("X-Cache") == "HIT" {
 			hits++
-			if a.header.Get("X-Ratelimit-Remaining-Tokens") != "15" || a.header.Get("X-Llm-Cost") != "0" {
+			remaining, _ := strconv.Atoi(a.header.Get("X-Ratelimit-Remaining-Tokens"))
+			if remaining < 5 || remaining > 20 || a.header.Get("X-Llm-Cost") != "0" { // only this one's estimate is taken
 				t.Errorf("got %v", a.header)
 			}
 		}
@@ -284,8 +286,9 @@ func TestWhatAClientGotBeforeItLeftIsCounted(t *testing.T) {
 	if _, err := io.ReadFull(resp.Body, make([]byte, 3000)); err != nil {
 		t.Fatal(err)
 	}
-	if got := resp.Header.Get("X-Ratelimit-Remaining-Tokens"); got != "496" { // 2000 bytes of prompt, a message, 1000 of answer
-		t.Errorf("%s remain after the reservation", got)
+	reserved, _ := strconv.Atoi(resp.Header.Get("X-Ratelimit-Remaining-Tokens"))
+	if reserved < 400 || reserved > 650 { // of 2000, after 400 words and an answer of 1000
+		t.Errorf("%d remain after the reservation", reserved)
 	}
 	leave()
 	_ = resp.Body.Close()
@@ -293,9 +296,9 @@ func TestWhatAClientGotBeforeItLeftIsCounted(t *testing.T) {
 	await(t, "a settled request", func() bool {
 		a, err := g.askAs(t.Context(), client, "ann", chat("nothing", "", true, `"max_tokens":1`))
 		remaining, _ = strconv.Atoi(a.header.Get("X-Ratelimit-Remaining-Tokens"))
-		return err == nil && remaining > 496
+		return err == nil && remaining > reserved+100
 	})
-	if remaining < 1200 || remaining > 1490 {
+	if remaining < 1200 || remaining > reserved+990 {
 		t.Errorf("%d remain", remaining)
 	}
 }
@@ -374,7 +377,7 @@ func TestGatewaysCountTogetherThroughRedisAndAloneWithoutIt(t *testing.T) {
 		g.env = []string{"TEST_REDIS_URL=redis://" + address}
 		g.spawn(limitedSite(url, "tokens 100 per 1h\nredis {env.TEST_REDIS_URL}"))
 	}
-	body := chat("m", "hello", false, `"max_tokens":20`)
+	body := chat("m", "hello", false, `"max_tokens":10`)
 	for i := range 4 {
 		g := gateways[i%2]
 		_ = g.must(g.client("HTTP/1.1"), "ann", body, http.StatusOK)

@@ -46,7 +46,7 @@ type record struct {
 // newRecord starts a record and offers its facts as placeholders.
 func newRecord(h *Handler, w http.ResponseWriter, r *http.Request) *record {
 	rec := &record{h: h, w: w, began: time.Now()}
-	rec.trace = llmgateway.Trace{Tried: rec.tried, Answering: rec.answering, Cached: rec.cached}
+	rec.trace = llmgateway.Trace{Tried: rec.tried, Answering: rec.answering, Cached: rec.cached, Inherited: rec.inherited}
 	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
 		repl.Map(rec.placeholder)
 	}
@@ -80,6 +80,9 @@ func (rec *record) cached(use llmgateway.CacheUse) {
 	rec.asked = use
 	rec.tally.Cached(use)
 }
+
+// inherited takes in that the request has taken the place of the one that its answer was made for.
+func (rec *record) inherited() { rec.tally.Inherited() }
 
 // answering says who answers, while the header can still be written. After a ping it goes into a comment.
 func (rec *record) answering(a llmgateway.Attempt) {

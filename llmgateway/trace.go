@@ -20,6 +20,9 @@ type Trace struct {
 	Outrun func(Attempt)
 	// Cached is called when an attempt has asked the cache.
 	Cached func(CacheUse)
+	// Inherited is called when an answer that the request shares goes on only because of it and others: the request that it
+	// was made for has left, and this one has taken its place.
+	Inherited func()
 }
 
 // CacheResult says where an attempt's answer comes from.

@@ -64,6 +64,8 @@ type flight struct {
 type passenger struct {
 	wake chan struct{} // holds a wake-up
 	at   int           // events that it has got
+	own  bool          // the generation is on its account: it was made for it, or for one that left
+	told bool          // it knows
 }
 
 // takeOff starts a generation on behalf of a first passenger and of all who will join.
@@ -71,6 +73,7 @@ func (c *Cache) takeOff(ctx context.Context, key Key, req *llmgateway.Request, n
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	f := &flight{streamed: req.Stream, limit: c.Policy.MaxAnswerBytes, cancel: cancel, read: make(chan struct{}, 1)}
 	first, _ := f.board()
+	first.own, first.told = true, true
 	req.Body.Retain()
 	// The client is anybody: some want the usage at the end of their stream, and it must be there for them.
 	shared := *req
@@ -175,7 +178,12 @@ func (f *flight) events(ctx context.Context, p *passenger) iter.Seq2[llmgateway.
 	return func(yield func(llmgateway.Event, error) bool) {
 		defer f.leave(ctx, p)
 		for {
-			ready, ended, err := f.ready(p)
+			ready, ended, inherited, err := f.ready(p)
+			if inherited {
+				if trace := llmgateway.ContextTrace(ctx); trace.Inherited != nil {
+					trace.Inherited()
+				}
+			}
 			for i, event := range ready {
 				event.More = event.More || i+1 < len(ready)
 				if !yield(event, nil) {
@@ -202,11 +210,13 @@ func (f *flight) events(ctx context.Context, p *passenger) iter.Seq2[llmgateway.
 	}
 }
 
-// ready returns the events that p has not got yet.
-func (f *flight) ready(p *passenger) (events []llmgateway.Event, ended bool, err error) {
+// ready returns the events that p has not got yet, and whether the generation has come on its account since it last asked.
+func (f *flight) ready(p *passenger) (events []llmgateway.Event, ended, inherited bool, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.log[p.at-f.dropped:], f.ended, f.err
+	inherited = p.own && !p.told
+	p.told = p.own
+	return f.log[p.at-f.dropped:], f.ended, inherited, f.err
 }
 
 func (f *flight) got(p *passenger, n int) {
@@ -221,7 +231,14 @@ func (f *flight) leave(ctx context.Context, p *passenger) {
 	defer f.mu.Unlock()
 	f.passengers = slices.DeleteFunc(f.passengers, func(other *passenger) bool { return other == p })
 	signal(f.read)
-	if len(f.passengers) > 0 || f.ended {
+	if f.ended {
+		return
+	}
+	if len(f.passengers) > 0 {
+		if p.own { // until the end everybody asks for more, and so the heir is told
+			f.passengers[0].own = true
+			signal(f.passengers[0].wake)
+		}
 		return
 	}
 	cause := context.Cause(ctx)

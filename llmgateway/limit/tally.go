@@ -59,6 +59,10 @@ func (t *Tally) Cached(use llmgateway.CacheUse) {
 	t.free = use.Result == llmgateway.CacheHit || use.Result == llmgateway.CacheShared
 }
 
+// Inherited takes in that a shared answer goes on on this request's account: otherwise whoever asks twice and leaves once
+// would get it for nothing.
+func (t *Tally) Inherited() { t.free = false }
+
 // Observe takes in an event.
 func (t *Tally) Observe(event *llmgateway.Event) {
 	if event.Usage != nil {

@@ -49,6 +49,7 @@ func TestTallyOfHowARequestEnds(t *testing.T) {
 		{"a whole answer without a count", false, []func(*Tally){answering, whole(`{"choices":"twenty-nine bytes"}`)}, nil, Use{prompt + 7, (prompt + 7*2) * 1000}},
 		{"from the cache", true, []func(*Tally){cached(llmgateway.CacheHit), answering, counts}, nil, Use{}},
 		{"made for somebody else", true, []func(*Tally){cached(llmgateway.CacheShared), answering, counts}, nil, Use{}},
+		{"made for somebody who left", true, []func(*Tally){cached(llmgateway.CacheShared), answering, (*Tally).Inherited, counts}, nil, Use{12, 17_000}},
 		{"not in the cache", true, []func(*Tally){cached(llmgateway.CacheMiss), answering, counts}, nil, Use{12, 17_000}},
 		{"shared in vain, then made", true, []func(*Tally){cached(llmgateway.CacheShared), cached(llmgateway.CacheMiss), answering, counts}, nil, Use{12, 17_000}},
 	} {
