@@ -152,7 +152,7 @@ func (l *Limit) limits() (limits limit.Limits, err error) {
 		case w.Per < time.Second || w.Per > maxPer:
 			return limits, fmt.Errorf("%s: the time must be between 1s and 366d", w.Kind)
 		case slices.ContainsFunc(limits.Windows[:i], func(other limit.Window) bool { return other.Kind == w.Kind && other.Per == w.Per }):
-			return limits, fmt.Errorf("%s: there are two limits per %s", w.Kind, time.Duration(w.Per))
+			return limits, fmt.Errorf("%s: there are two limits per %s", w.Kind, w.Per)
 		}
 	}
 	return limits, nil

@@ -200,12 +200,12 @@ func TestPlacesAreFreedHoweverARequestEnds(t *testing.T) {
 	defer close(release)
 	url := upstream(t, func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
-		switch prompt := gjson.GetBytes(body, "messages.0.content").Str; {
-		case prompt == "fail":
+		switch gjson.GetBytes(body, "messages.0.content").Str {
+		case "fail":
 			w.WriteHeader(http.StatusBadRequest)
-		case prompt == "break":
+		case "break":
 			say(w, "half")
-		case prompt == "wait":
+		case "wait":
 			say(w, "first")
 			select {
 			case <-release:

@@ -39,12 +39,11 @@ func (c *count) add(period, n int64) {
 func (c count) used(w Window, t time.Time) int64 {
 	per := int64(w.Per)
 	left := max(0, per-c.elapsed(w, t))
-	high, low := bits.Mul64(uint64(c.prev), uint64(left))
-	whole, rest := bits.Div64(high, low, uint64(per)) // left is not more than per, so whole is not more than prev
-	if rest > 0 {
+	whole, exact := part(c.prev, left, per)
+	if !exact {
 		whole++
 	}
-	return c.cur + int64(whole)
+	return c.cur + whole
 }
 
 // wait returns how long it takes from a time until need fits into the window, if nobody else takes anything. need is not
@@ -62,9 +61,16 @@ func fades(amount, room, per int64) int64 {
 	if amount <= room {
 		return 0
 	}
-	high, low := bits.Mul64(uint64(room), uint64(per))
-	left, _ := bits.Div64(high, low, uint64(amount)) // room is less than the amount, so left is less than per
-	return per - int64(left)
+	left, _ := part(per, room, amount)
+	return per - left
+}
+
+// part returns n*of/all, rounded down, and whether that is exact. None is below 0, all is not 0, and of is not more than all,
+// so that the result is not more than n, however large the product is.
+func part(n, of, all int64) (quotient int64, exact bool) {
+	high, low := bits.Mul64(uint64(n), uint64(of)) //nolint:gosec // G115: see above
+	q, rest := bits.Div64(high, low, uint64(all))  //nolint:gosec // G115: see above
+	return int64(q), rest == 0                     //nolint:gosec // G115: not more than n
 }
 
 // reset returns how long it takes until nothing counts any more.
