@@ -53,7 +53,7 @@ func parseHandler(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 //			to <provider>[/<upstream_model>]...    # in order of preference (repeatable)
 //			to <provider>[/<upstream_model>] {
 //				context             <tokens>       # what it takes, prompt and answer; a longer prompt goes to the next target
-//				capabilities        <what...>      # all of vision, audio, tools, json, embeddings, reasoning that it has, or none
+//				capabilities        <what...>      # all of vision, audio, tools, json, embeddings, reasoning, prefill that it has, or none
 //				price               <in> <out> [<cached>]    # US dollars for a million tokens
 //				first_token_timeout <duration>
 //				stream_idle_timeout <duration>
@@ -73,6 +73,10 @@ func parseHandler(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 //		lb_retries      <n>            # tries after the first; default: one for each further target
 //		lb_try_duration <duration>     # no new try starts after it; default: no bound
 //		lb_try_interval <duration>     # longest pause before a target is asked again, doubled each time; default: 250ms
+//
+//		# asking two at the same time; default: never
+//		hedge_after     <duration>|p95 # the first has not begun by then, or for longer than is usual: ask the second too
+//		hedge_budget    <percent>      # of requests for which that may be done; default: 10
 //
 //		# when a target counts as down, and is asked last; default: never
 //		fail_duration           <duration>    # how long it rests after a failure, unless the provider says how long
@@ -94,6 +98,7 @@ func parseHandler(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 //			...
 //		}
 //
+//		resume        on|off           # let the next target finish a stream that breaks; default: off
 //		ping_interval <duration>|off   # comments to clients that wait for a stream's first event; default: 15s, the first after 5s
 //	}
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
@@ -120,12 +125,14 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			err = unmarshalDuration(d, &h.Timeout)
 		case "cache":
 			h.CacheRaw, err = unmarshalGuest(d, "llm.caches", "type")
+		case "resume":
+			err = unmarshalSwitch(d, &h.Resume)
 		case "ping_interval":
-			err = unmarshalInterval(d, &h.PingInterval)
+			err = unmarshalInterval(d, &h.PingInterval, "off")
 		default:
 			var known bool
 			if known, err = unmarshalRouting(d, &h.LoadBalancing, &h.HealthChecks); !known {
-				return d.Errf("unrecognized word %s in llm; there are: provider, model, %s, first_token_timeout, stream_idle_timeout, timeout, cache, ping_interval", word, routingWords)
+				return d.Errf("unrecognized word %s in llm; there are: provider, model, %s, first_token_timeout, stream_idle_timeout, timeout, cache, resume, ping_interval", word, routingWords)
 			}
 		}
 		if err != nil {
@@ -235,7 +242,7 @@ func (m *Model) unmarshalTargets(d *caddyfile.Dispenser) error {
 	return nil
 }
 
-// unmarshalLoadBalancing parses one of the lb_ words into what lb points to, and reports whether it was one.
+// unmarshalLoadBalancing parses one of the lb_ or hedge_ words into what lb points to, and reports whether it was one.
 func unmarshalLoadBalancing(d *caddyfile.Dispenser, lb **LoadBalancing) (known bool, err error) {
 	l := *lb
 	if l == nil {
@@ -251,6 +258,10 @@ func unmarshalLoadBalancing(d *caddyfile.Dispenser, lb **LoadBalancing) (known b
 		err = unmarshalDuration(d, &l.TryDuration)
 	case "lb_try_interval":
 		err = unmarshalDuration(d, &l.TryInterval)
+	case "hedge_after":
+		err = unmarshalInterval(d, &l.HedgeAfter, "p95")
+	case "hedge_budget":
+		err = unmarshalPercent(d, &l.HedgeBudget)
 	default:
 		return false, nil
 	}

@@ -55,11 +55,11 @@ func unmarshalDuration(d *caddyfile.Dispenser, to *caddy.Duration) error {
 	return nil
 }
 
-// unmarshalInterval parses a duration above 0, or off, which is -1.
-func unmarshalInterval(d *caddyfile.Dispenser, to *caddy.Duration) error {
+// unmarshalInterval parses a duration above 0, or a special word, which is -1.
+func unmarshalInterval(d *caddyfile.Dispenser, to *caddy.Duration, special string) error {
 	word := d.Val()
 	if d.CountRemainingArgs() == 1 && d.NextArg() {
-		if d.Val() == "off" {
+		if d.Val() == special {
 			*to = -1
 			return nil
 		}
@@ -67,7 +67,7 @@ func unmarshalInterval(d *caddyfile.Dispenser, to *caddy.Duration) error {
 	}
 	err := unmarshalDuration(d, to)
 	if err == nil && *to == 0 {
-		return d.Errf("%s: write a duration above 0, or off", word)
+		return d.Errf("%s: write a duration above 0, or %s", word, special)
 	}
 	return err
 }
@@ -169,6 +169,35 @@ func unmarshalBool(d *caddyfile.Dispenser, to *bool) error {
 	default:
 		return d.Errf("%s: write true, false or nothing behind it", word)
 	}
+	return nil
+}
+
+// unmarshalSwitch parses on or off.
+func unmarshalSwitch(d *caddyfile.Dispenser, to *bool) error {
+	word := d.Val()
+	var arg string
+	if !d.AllArgs(&arg) {
+		return d.ArgErr()
+	}
+	if arg != "on" && arg != "off" {
+		return d.Errf("%s: write on or off behind it", word)
+	}
+	*to = arg == "on"
+	return nil
+}
+
+// unmarshalPercent parses a percentage above 0, with or without its sign.
+func unmarshalPercent(d *caddyfile.Dispenser, to *float64) error {
+	word := d.Val()
+	var arg string
+	if !d.AllArgs(&arg) {
+		return d.ArgErr()
+	}
+	value, err := strconv.ParseFloat(strings.TrimSuffix(arg, "%"), 64)
+	if err != nil || !(value > 0 && value <= 100) {
+		return d.Errf("%s: %q is not a percentage above 0, such as 10%%", word, arg)
+	}
+	*to = value
 	return nil
 }
 

@@ -252,3 +252,44 @@ func (b borne) check(t *testing.T, at int, wanted want, f fault) {
 		t.Errorf("the answer names %s and %d tokens of the prompt", b.model, b.prompt)
 	}
 }
+
+// S15: a provider that fails for a while. Everybody is served meanwhile, and it is not asked in vain more than a few times.
+func TestProviderThatFlapsIsLeftAloneAndComesBack(t *testing.T) {
+	var down atomic.Bool
+	var inVain atomic.Int64
+	url := upstream(t, func(w http.ResponseWriter, r *http.Request) {
+		if down.Load() {
+			inVain.Add(1)
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		well("first")(w, r, 1)
+	})
+	g := newGateway(t)
+	g.start(fmt.Sprintf(`llm {
+		fail_duration 400ms
+		provider first openai %s
+		provider second openai %s
+		model m {
+			to first second
+		}
+	}`, url, playing(t, well("second"), new(atomic.Int64))))
+	client := g.client("HTTP/1.1")
+	var by []string
+	for i := range 20 {
+		down.Store(i >= 3 && i < 12)
+		got := g.bear(t, client, chat("m", "hello", i%2 == 0), i%2 == 0)
+		if got.text != wordsOf(got.by, 1, allWords) || got.error != "" {
+			t.Errorf("request %d: got %q, %s", i, got.text, got.error)
+		}
+		by = append(by, got.by)
+		time.Sleep(80 * time.Millisecond)
+	}
+	t.Logf("%v; asked in vain %d times", by, inVain.Load())
+	if n := inVain.Load(); n > 4 {
+		t.Errorf("it was asked in vain %d times", n)
+	}
+	if by[0] != "first" || by[11] != "second" || by[19] != "first" {
+		t.Errorf("answered by %v", by)
+	}
+}

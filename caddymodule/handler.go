@@ -36,6 +36,7 @@ func init() {
 // `{http.llm.retries}` | The number of attempts that failed before
 // `{http.llm.status}` | How it ended, as an HTTP status, also where it ended after 200 had been sent: 499 if the client left
 // `{http.llm.cache}` | Where the answer came from: `hit`, `shared` with an equal request, `miss`, or `bypass` without the cache
+// `{http.llm.resumed_by}` | Who finished an answer that broke, as provider/model
 // `{http.llm.finish_reason}` | Why the answer ended
 // `{http.llm.usage.prompt_tokens}` | The tokens of the prompt, if the provider counted them
 // `{http.llm.usage.completion_tokens}` | The tokens of the answer, if the provider counted them
@@ -77,6 +78,11 @@ type Handler struct {
 	// Answers requests with what was answered to equal ones before, and lets equal requests that are under way share one
 	// generation. Clients with different `{http.auth.user.id}` never share answers. Default: none.
 	CacheRaw json.RawMessage `json:"cache,omitempty" caddy:"namespace=llm.caches inline_key=type"`
+
+	// Let the next target finish a stream that breaks after its first token. It is asked for the same from the start, and what the
+	// client has is left out; if it says something else, it is asked to go on, if it can (`prefill`). Otherwise, and if a tool
+	// call is cut, the stream ends with an error. Default: off, so that it ends with an error always.
+	Resume bool `json:"resume,omitempty"`
 
 	providers map[string]llmgateway.Provider
 	store     answerCache
@@ -170,7 +176,7 @@ func (h *Handler) buildTable(ctx caddy.Context) error {
 			return fmt.Errorf("model %s: %w", name, err)
 		}
 		router := model.LoadBalancing.over(h.LoadBalancing).router()
-		router.Timeout = time.Duration(h.Timeout)
+		router.Timeout, router.Resume = time.Duration(h.Timeout), h.Resume
 		for i, t := range model.Targets {
 			if t == nil {
 				return fmt.Errorf("model %s: target %d is empty", name, i+1)

@@ -159,7 +159,7 @@ func logChange(t *route.Target, c route.Condition) {
 }
 
 // routingWords are the words that unmarshalRouting knows.
-const routingWords = "lb_policy, lb_retries, lb_try_duration, lb_try_interval, fail_duration, max_fails, max_fail_rate, " +
+const routingWords = "lb_policy, lb_retries, lb_try_duration, lb_try_interval, hedge_after, hedge_budget, fail_duration, max_fails, max_fail_rate, " +
 	"unhealthy_status, unhealthy_latency, unhealthy_request_count, health_interval, health_timeout"
 
 // unmarshalRouting parses one of the words that llm and a model have in common, and reports whether it was one.

@@ -41,8 +41,9 @@ type Target struct {
 	Context int `json:"context,omitempty"`
 
 	// What it can do of all there is: `vision` (images), `audio`, `tools`, `json` (answers by a JSON schema), `embeddings`,
-	// `reasoning`. A request that needs something else goes to the next target at once; an empty list means text only.
-	// Default: what a local provider knows; of others, everything is assumed.
+	// `reasoning`, `prefill` (it goes on with an assistant's message at the end, which serves to finish what another target
+	// began). A request that needs something else goes to the next target at once; an empty list means text only. Default: what
+	// a local provider knows; of others, everything but `prefill` is assumed.
 	Capabilities []string `json:"capabilities,omitzero"`
 
 	// What its tokens cost. Default: nothing, but what the provider says itself with an answer, as OpenRouter does.
@@ -132,12 +133,26 @@ type LoadBalancing struct {
 	// to chance, unless the provider says it (Retry-After up to 10s). Default: 250ms. Another target is asked at once.
 	TryInterval caddy.Duration `json:"try_interval,omitempty"`
 
+	// How long the first target may be silent until the second one is asked as well: who begins first answers, and the other is
+	// given up. -1 means longer than 19 of 20 of its answers took to their first token, of the last hundred, once there were 20.
+	// It counts as a try. Default: the second one is asked when the first has failed.
+	HedgeAfter caddy.Duration `json:"hedge_after,omitempty"`
+
+	// The percentage of requests for which a second target may be asked so. Default: 10.
+	HedgeBudget float64 `json:"hedge_budget,omitempty"`
+
 	policy route.Policy
 }
 
 // provision loads the policy. A nil LoadBalancing has none.
 func (lb *LoadBalancing) provision(ctx caddy.Context) error {
-	if lb == nil || lb.SelectionPolicyRaw == nil {
+	if lb == nil {
+		return nil
+	}
+	if lb.HedgeBudget < 0 || lb.HedgeBudget > 100 {
+		return errors.New("hedge_budget: write a percentage above 0, up to 100")
+	}
+	if lb.SelectionPolicyRaw == nil {
 		return nil
 	}
 	guest, err := ctx.LoadModule(lb, "SelectionPolicyRaw")
@@ -167,11 +182,24 @@ func (lb *LoadBalancing) over(base *LoadBalancing) *LoadBalancing {
 		}
 		merged.TryDuration = cmp.Or(from.TryDuration, merged.TryDuration)
 		merged.TryInterval = cmp.Or(from.TryInterval, merged.TryInterval)
+		merged.HedgeAfter = cmp.Or(from.HedgeAfter, merged.HedgeAfter)
+		merged.HedgeBudget = cmp.Or(from.HedgeBudget, merged.HedgeBudget)
 	}
 	return &merged
 }
 
-const defaultTryInterval = 250 * time.Millisecond
+const (
+	defaultTryInterval = 250 * time.Millisecond
+	defaultHedgeBudget = 10
+)
+
+// hedge returns when to ask a second target, or nil for never.
+func (lb *LoadBalancing) hedge() *route.Hedge {
+	if lb.HedgeAfter == 0 {
+		return nil
+	}
+	return &route.Hedge{After: max(time.Duration(lb.HedgeAfter), 0), Share: cmp.Or(lb.HedgeBudget, defaultHedgeBudget) / 100}
+}
 
 func (lb *LoadBalancing) router() *route.Router {
 	retries := -1
@@ -183,5 +211,6 @@ func (lb *LoadBalancing) router() *route.Router {
 		Retries:     retries,
 		TryDuration: time.Duration(lb.TryDuration),
 		TryInterval: cmp.Or(time.Duration(lb.TryInterval), defaultTryInterval),
+		Hedge:       lb.hedge(),
 	}
 }

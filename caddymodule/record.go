@@ -34,6 +34,8 @@ type record struct {
 
 	answer     llmgateway.Attempt  // the attempt that answered
 	failed     atomic.Int64        // attempts that did not
+	outruns    int                 // the number of the last attempt that another was faster than
+	finisher   string              // who finished the answer after it broke
 	asked      llmgateway.CacheUse // by the attempt that is made now
 	cache      llmgateway.CacheUse // by the attempt that answered
 	firstToken time.Duration
@@ -46,23 +48,34 @@ type record struct {
 // newRecord starts a record and offers its facts as placeholders.
 func newRecord(h *Handler, w http.ResponseWriter, r *http.Request) *record {
 	rec := &record{h: h, w: w, began: time.Now()}
-	rec.trace = llmgateway.Trace{Tried: rec.tried, Answering: rec.answering, Cached: rec.cached, Inherited: rec.inherited}
+	rec.trace = llmgateway.Trace{
+		Tried: rec.tried, Answering: rec.answering, Broke: rec.broke, Resumed: rec.resumed, Outrun: rec.outrun,
+		Cached: rec.cached, Inherited: rec.inherited,
+	}
 	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
 		repl.Map(rec.placeholder)
 	}
 	return rec
 }
 
+// failure describes an attempt that failed.
+func failure(a llmgateway.Attempt) []zap.Field {
+	return append(effort(a), zap.String("reason", string(llmgateway.AsError(a.Err).Kind)), zap.Error(a.Err))
+}
+
+// effort describes an attempt.
+func effort(a llmgateway.Attempt) []zap.Field {
+	return []zap.Field{
+		zap.String("provider", a.Provider), zap.String("upstream_model", a.Model), zap.Int("attempt", a.Number),
+		zap.Duration("duration", a.Duration),
+	}
+}
+
 // tried logs a failed attempt.
 func (rec *record) tried(a llmgateway.Attempt) {
 	rec.failed.Add(1)
 	e := llmgateway.AsError(a.Err)
-	fields := func() []zap.Field {
-		return []zap.Field{
-			zap.String("provider", a.Provider), zap.String("upstream_model", a.Model), zap.Int("attempt", a.Number),
-			zap.Duration("duration", a.Duration), zap.String("reason", string(e.Kind)), zap.Error(a.Err),
-		}
-	}
+	fields := func() []zap.Field { return failure(a) }
 	switch e.Kind {
 	case llmgateway.Canceled, llmgateway.InvalidRequest:
 		if c := rec.h.logger.Check(zap.DebugLevel, "target did not answer"); c != nil {
@@ -72,6 +85,26 @@ func (rec *record) tried(a llmgateway.Attempt) {
 		rec.h.logger.Error("provider refuses our credentials", fields()...)
 	default:
 		rec.h.logger.Warn("target did not answer", fields()...)
+	}
+}
+
+// broke logs that an answer broke which another target is to finish.
+func (rec *record) broke(a llmgateway.Attempt) {
+	rec.h.logger.Warn("answer broke off, another target is asked to finish it", failure(a)...)
+}
+
+// resumed notes who finishes the answer. It is told at the end of the stream.
+func (rec *record) resumed(a llmgateway.Attempt) {
+	rec.finisher = headerValue(a.Provider + "/" + a.Model)
+	rec.w.Header()[openai.ResumedField] = []string{rec.finisher}
+	rec.h.logger.Info("answer is finished by another target", effort(a)...)
+}
+
+// outrun logs that another target was faster.
+func (rec *record) outrun(a llmgateway.Attempt) {
+	rec.outruns = a.Number
+	if c := rec.h.logger.Check(zap.DebugLevel, "another target was faster"); c != nil {
+		c.Write(effort(a)...)
 	}
 }
 
@@ -105,7 +138,7 @@ func (rec *record) answering(a llmgateway.Attempt) {
 func (rec *record) setAttempts() {
 	attempts := rec.failed.Load()
 	if rec.answer.Number > 0 {
-		attempts = int64(rec.answer.Number)
+		attempts = int64(max(rec.answer.Number, rec.outruns))
 	}
 	if attempts == 0 {
 		return
@@ -201,6 +234,8 @@ func (rec *record) placeholder(key string) (any, bool) {
 		return string(rec.cache.Result), true
 	case "status":
 		return rec.status, true
+	case "resumed_by":
+		return rec.finisher, true
 	case "finish_reason":
 		return rec.finish, true
 	case "usage.prompt_tokens":

@@ -130,6 +130,11 @@ func (t *Transcript) Continuation() (req *llmgateway.Request, ok bool) {
 	next.Edits = append(next.Edits[:len(next.Edits):len(next.Edits)], llmgateway.Edit{
 		Name: "messages", Append: `{"role":"assistant","content":` + string(quote(content)) + `}`,
 	})
+	// What vLLM wants to hear, and llama-server, which would else repeat the message. Others do not know it.
+	for _, e := range []llmgateway.Edit{{Name: "continue_final_message", Value: "true"}, {Name: "add_generation_prompt", Value: "false"}} {
+		next.Edits = append(next.Edits, e)
+		next.Additions = append(next.Additions[:len(next.Additions):len(next.Additions)], e)
+	}
 	for _, name := range []string{"max_tokens", "max_completion_tokens"} {
 		if m, ok := t.req.Lookup(name); ok {
 			if most := gjson.ParseBytes(t.req.Raw(m)); most.Type == gjson.Number {

@@ -19,6 +19,8 @@ import (
 //
 // An error before the first event is returned, and nothing has been written. An error after it, or after a ping, ends the
 // stream with an error event in place of the end marker and is returned in a [BrokenError]; so is the client's leaving.
+//
+// A header field [ResumedField] that is set while the stream is sent is told in a comment at its end.
 func Write(w http.ResponseWriter, req *llmgateway.Request, events iter.Seq2[llmgateway.Event, error], pinger *Pinger, last func() string) error {
 	defer pinger.Stop()
 	if !req.ClientStream {
@@ -41,6 +43,7 @@ func Write(w http.ResponseWriter, req *llmgateway.Request, events iter.Seq2[llmg
 	if !s.begun {
 		return s.fail(nothingInIt())
 	}
+	s.pending = append(s.pending, s.resumed()...)
 	if last != nil {
 		if comment := last(); comment != "" {
 			s.pending = append(s.pending, ": "+oneLine.Replace(comment)+"\n\n"...)
@@ -142,6 +145,18 @@ func beginStream(w http.ResponseWriter) {
 	w.WriteHeader(http.StatusOK)
 }
 
+// ResumedField names who finished an answer that broke, as provider/model.
+const ResumedField = "X-Llm-Resumed"
+
+// resumed returns a comment that says who finished the answer, or nothing.
+func (s *stream) resumed() string {
+	by := s.w.Header()[ResumedField]
+	if len(by) == 0 {
+		return ""
+	}
+	return ": " + ResumedField + ": " + oneLine.Replace(by[0]) + "\n\n"
+}
+
 // fail ends the stream. If nothing has been sent there is none yet, and the error is the caller's.
 func (s *stream) fail(err error) error {
 	empty := !s.begun
@@ -149,6 +164,7 @@ func (s *stream) fail(err error) error {
 		return err
 	}
 	e := llmgateway.AsError(err)
+	s.pending = append(s.pending, s.resumed()...)
 	if e.Kind != llmgateway.Canceled {
 		_ = s.send(ErrorBody(e), true)
 	}
