@@ -146,7 +146,8 @@ func TestEveryFaultOfTheFirstTarget(t *testing.T) {
 			at := i*len(ways) + j
 			t.Run(f.name+" "+way.name, func(t *testing.T) {
 				began := time.Now()
-				got := g.bear(t, client, chat(fmt.Sprint("m", at), "hello", way.stream, f.members...), way.stream)
+				usage := fmt.Sprintf(`"stream_options":{"include_usage":%t}`, way.stream)
+				got := g.bear(t, client, chat(fmt.Sprint("m", at), "hello", way.stream, append(f.members, usage)...), way.stream)
 				took := time.Since(began)
 				wanted := f.plain
 				if way.stream {
