@@ -120,8 +120,9 @@ type contender struct {
 	took   time.Duration
 	held   []llmgateway.Event
 	err    error
-	cached []llmgateway.CacheUse // told by the cache, which does not know of the goroutine
+	told   []func() // calls of hooks, by who does not know of the goroutine
 
+	live   bool // it has won, and what it tells is told at once
 	judged bool
 	won    chan bool     // says what becomes of it
 	done   chan struct{} // closed when the goroutine has ended
@@ -131,7 +132,7 @@ type contender struct {
 // enter starts a contender. It must be awaited.
 func (a *answer) enter(ctx context.Context, target choice) *contender {
 	c := &contender{attempt: a.begin(target), opened: make(chan struct{}), won: make(chan bool, 1), done: make(chan struct{})}
-	ctx = llmgateway.WithTrace(ctx, &llmgateway.Trace{Cached: func(use llmgateway.CacheUse) { c.cached = append(c.cached, use) }})
+	ctx = llmgateway.WithTrace(ctx, c.trace(a.trace))
 	ctx, c.cancel = context.WithCancelCause(ctx)
 	if c.req.Operation != llmgateway.Embeddings {
 		c.req.Stream = true // so that a long answer can be told from silence
@@ -139,6 +140,25 @@ func (a *answer) enter(ctx context.Context, target choice) *contender {
 	c.next, c.stop = iter.Pull2(c.generate(ctx, &c.req))
 	go c.run(ctx)
 	return c
+}
+
+// trace returns hooks that keep what they are told until the contender has won.
+func (c *contender) trace(t *llmgateway.Trace) *llmgateway.Trace {
+	later := func(hook func()) {
+		if c.live {
+			hook()
+			return
+		}
+		c.told = append(c.told, hook)
+	}
+	var kept llmgateway.Trace
+	if t.Cached != nil {
+		kept.Cached = func(use llmgateway.CacheUse) { later(func() { t.Cached(use) }) }
+	}
+	if t.Inherited != nil {
+		kept.Inherited = func() { later(t.Inherited) }
+	}
+	return &kept
 }
 
 // run is the contender's goroutine.
@@ -275,10 +295,9 @@ func (a *answer) settle(ctx context.Context, c, rival *contender) (done bool) {
 	}
 	c.judge(true)
 	<-c.done
-	for _, use := range c.cached {
-		if a.trace.Cached != nil {
-			a.trace.Cached(use)
-		}
+	c.live = true
+	for _, hook := range c.told {
+		hook()
 	}
 	events := iter.Seq2[llmgateway.Event, error](c.events)
 	if !a.run.req.Stream {

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
+	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/cache"
 )
 
 // hedging returns a router that asks b if a is silent for a second.
@@ -170,4 +172,35 @@ func TestPanicOfAContenderIsTheCallers(t *testing.T) {
 		}
 	}()
 	listen(t.Context(), r, streamed(t, ""))
+}
+
+// The hooks of whoever asks are called by the goroutine that ranges over the events, and for who answers only.
+func TestWinnersCacheIsToldOfAndNotTheLosers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store, err := cache.NewMemory(1<<20, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer store.Close()
+		r := hedging(does(10*time.Second, "far"), does("near", finish))
+		r.Targets[0].Cache = &cache.Cache{Store: store, Policy: cache.Policy{TTL: time.Hour, MaxAnswerBytes: 1 << 20}}
+		r.Targets[1].Cache = r.Targets[0].Cache
+		for _, want := range []string{"outrun a, cache miss, answering b", "outrun a, cache hit, answering b"} {
+			var told []string
+			ctx := llmgateway.WithTrace(t.Context(), &llmgateway.Trace{
+				Answering: func(a llmgateway.Attempt) { told = append(told, "answering "+a.Provider) },
+				Outrun:    func(a llmgateway.Attempt) { told = append(told, "outrun "+a.Provider) },
+				Cached:    func(use llmgateway.CacheUse) { told = append(told, "cache "+string(use.Result)) },
+			})
+			for _, err := range r.Generate(ctx, streamed(t, "")) {
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			if got := strings.Join(told, ", "); got != want {
+				t.Errorf("told %q, want %q", got, want)
+			}
+			synctest.Wait()
+		}
+	})
 }
