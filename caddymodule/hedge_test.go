@@ -48,3 +48,27 @@ func TestSecondTargetIsAskedWhileTheFirstIsSilent(t *testing.T) {
 		}
 	}
 }
+
+// A local model that is slow to load would never be loaded if whoever is faster ended it.
+func TestLoadThatWasOutrunGoesOn(t *testing.T) {
+	g := newGateway(t)
+	g.start(fmt.Sprintf(`llm {
+		hedge_after 1ms
+		hedge_budget 100%%
+		provider near llamacpp %s {
+			n_ctx 512
+		}
+		provider second openai %s
+		model m {
+			to near second/second-model
+		}
+	}`, starterModel(t), playing(t, well("second"), new(atomic.Int64))))
+	got := g.bear(t, g.client("HTTP/2.0"), chat("m", "hello", true), true)
+	if got.text != wordsOf("second", 1, allWords) || got.error != "" {
+		t.Fatalf("got %q, %s", got.text, got.error)
+	}
+	await(t, "loaded model", func() bool {
+		engines := g.engines()
+		return len(engines) == 1 && engines[0].State == "ready"
+	})
+}
