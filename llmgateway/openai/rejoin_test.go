@@ -225,15 +225,18 @@ func TestContinuationEndsWithWhatWasSaid(t *testing.T) {
 		want       string // the body that is sent, or empty if there is none
 	}{
 		{
-			"plain", `{"model":"m", "stream":true, "stream_options":{"include_usage":true}, "messages":[ {"role":"user","content":"hi"} ], "seed":1}`, []string{"It ", "\"was\" "},
+			"plain", `{"model":"m", "stream":true, "stream_options":{"include_usage":true}, "messages":[ {"role":"user","content":"hi"} ], "seed":1}`,
+			[]string{"It ", "\"was\" "},
 			`{"model":"m","continue_final_message":true,"add_generation_prompt":false, "stream":true, "stream_options":{"include_usage":true}, "messages":[ {"role":"user","content":"hi"} ,{"role":"assistant","content":"It \"was\""}], "seed":1}`,
 		},
 		{
-			"bounded", `{"model":"m","stream":true,"stream_options":{"include_usage":true},"messages":[{"role":"user"}],"max_tokens":10,"max_completion_tokens":2}`, []string{"It ", "was ", "a"},
+			"bounded", `{"model":"m","stream":true,"stream_options":{"include_usage":true},"messages":[{"role":"user"}],"max_tokens":10,"max_completion_tokens":2}`,
+			[]string{"It ", "was ", "a"},
 			`{"model":"m","continue_final_message":true,"add_generation_prompt":false,"stream":true,"stream_options":{"include_usage":true},"messages":[{"role":"user"},{"role":"assistant","content":"It was a"}],"max_tokens":7,"max_completion_tokens":1}`,
 		},
 		{
-			"said by the client already", `{"model":"m","stream":true,"stream_options":{"include_usage":true},"messages":[{"role":"user"}],"add_generation_prompt":true}`, []string{"It"},
+			"said by the client already", `{"model":"m","stream":true,"stream_options":{"include_usage":true},"messages":[{"role":"user"}],"add_generation_prompt":true}`,
+			[]string{"It"},
 			`{"model":"m","continue_final_message":true,"stream":true,"stream_options":{"include_usage":true},"messages":[{"role":"user"},{"role":"assistant","content":"It"}],"add_generation_prompt":false}`,
 		},
 		{"only space", plainChat, []string{" \n"}, ""},

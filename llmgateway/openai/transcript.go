@@ -2,6 +2,7 @@ package openai
 
 import (
 	"bytes"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -127,13 +128,13 @@ func (t *Transcript) Continuation() (req *llmgateway.Request, ok bool) {
 		return nil, false
 	}
 	next := *t.req
-	next.Edits = append(next.Edits[:len(next.Edits):len(next.Edits)], llmgateway.Edit{
+	next.Edits = append(slices.Clip(next.Edits), llmgateway.Edit{
 		Name: "messages", Append: `{"role":"assistant","content":` + string(quote(content)) + `}`,
 	})
 	// What vLLM wants to hear, and llama-server, which would else repeat the message. Others do not know it.
 	for _, e := range []llmgateway.Edit{{Name: "continue_final_message", Value: "true"}, {Name: "add_generation_prompt", Value: "false"}} {
 		next.Edits = append(next.Edits, e)
-		next.Additions = append(next.Additions[:len(next.Additions):len(next.Additions)], e)
+		next.Additions = append(slices.Clip(next.Additions), e)
 	}
 	for _, name := range []string{"max_tokens", "max_completion_tokens"} {
 		if m, ok := t.req.Lookup(name); ok {

@@ -143,11 +143,11 @@ func TestTargetThatAsksForRestGetsIt(t *testing.T) {
 			}
 			time.Sleep(want - 1)
 			ask(t.Context(), r, chat("m")).check(t, "b", "", "")
-			time.Sleep(1)
+			time.Sleep(time.Nanosecond)
 			ask(t.Context(), r, chat("m")).check(t, "b", "a upstream", "") // the probe
 			time.Sleep(10*second - 1)
 			ask(t.Context(), r, chat("m")).check(t, "b", "", "")
-			time.Sleep(1)
+			time.Sleep(time.Nanosecond)
 			ask(t.Context(), r, chat("m")).check(t, "a", "", "")
 		})
 	}

@@ -92,53 +92,64 @@ func TestStreamThatBreaksIsFinishedByTheNextTarget(t *testing.T) {
 		text, told, err string
 	}{
 		{
-			"which says the same", []llmgateway.Provider{does("one ", "two ", errBoom), does("o", "ne two thr", "ee", finish)},
+			"which says the same",
+			[]llmgateway.Provider{does("one ", "two ", errBoom), does("o", "ne two thr", "ee", finish)},
 			"one two three", "answering a, broke a, resumed b", "",
 		},
 		{
-			"which says something else", []llmgateway.Provider{does("one ", "two ", errBoom), does("1 ", "2 ", finish)},
+			"which says something else",
+			[]llmgateway.Provider{does("one ", "two ", errBoom), does("1 ", "2 ", finish)},
 			"one two ", "answering a, broke a, tried b", "boom",
 		},
 		{
-			"of which the third says the same", []llmgateway.Provider{does("one ", "two ", errBoom), does("1 ", "2 ", finish), does("one two three", finish)},
+			"of which the third says the same",
+			[]llmgateway.Provider{does("one ", "two ", errBoom), does("1 ", "2 ", finish), does("one two three", finish)},
 			"one two three", "answering a, broke a, tried b, resumed c", "",
 		},
 		{
-			"where the second cannot be reached", []llmgateway.Provider{does("one ", "two ", errBoom), does(fails(llmgateway.Upstream)), does("one two three", finish)},
+			"where the second cannot be reached",
+			[]llmgateway.Provider{does("one ", "two ", errBoom), does(fails(llmgateway.Upstream)), does("one two three", finish)},
 			"one two three", "answering a, broke a, tried b, resumed c", "",
 		},
 		{
-			"where the second breaks too", []llmgateway.Provider{does("one ", errBoom), does("one two ", errBoom), does("one two ", "three", finish)},
+			"where the second breaks too",
+			[]llmgateway.Provider{does("one ", errBoom), does("one two ", errBoom), does("one two ", "three", finish)},
 			"one two three", "answering a, broke a, resumed b, broke b, resumed c", "",
 		},
 		{
-			"which goes on", []llmgateway.Provider{does(long, errBoom), &goesOn{start: does("1 "), on: does("~", "six ", "seven", finish)}},
+			"which goes on",
+			[]llmgateway.Provider{does(long, errBoom), &goesOn{start: does("1 "), on: does("~", "six ", "seven", finish)}},
 			long + "six seven", "answering a, broke a, resumed b", "",
 		},
 		{
-			"which says the same and need not go on", []llmgateway.Provider{does("one ", errBoom), &goesOn{start: does("one two", finish), on: does("wrong")}},
+			"which says the same and need not go on",
+			[]llmgateway.Provider{does("one ", errBoom), &goesOn{start: does("one two", finish), on: does("wrong")}},
 			"one two", "answering a, broke a, resumed b", "",
 		},
 		{
-			"which repeats instead of going on", []llmgateway.Provider{does(long, errBoom), &goesOn{start: does("1 "), on: does("one two", " three four five six")}},
+			"which repeats instead of going on",
+			[]llmgateway.Provider{does(long, errBoom), &goesOn{start: does("1 "), on: does("one two", " three four five six")}},
 			long, "answering a, broke a, tried b", "it repeats what had been sent",
 		},
 		{
-			"which refuses to go on, but not the third", []llmgateway.Provider{
+			"which refuses to go on, but not the third",
+			[]llmgateway.Provider{
 				does(long, errBoom), &goesOn{start: does("1 "), on: does(fails(llmgateway.InvalidRequest))},
 				does(long, "six", finish),
 			},
 			long + "six", "answering a, broke a, tried b, resumed c", "",
 		},
 		{
-			"but not half a tool call", []llmgateway.Provider{
+			"but not half a tool call",
+			[]llmgateway.Provider{
 				does("one ", `{"choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"id":"c","function":{"name":"f","arguments":"{"}}]}}]}`, errBoom),
 				does("one ", finish),
 			},
 			"one ", "answering a", "the provider failed",
 		},
 		{
-			"with a tool call of which nothing had come", []llmgateway.Provider{
+			"with a tool call of which nothing had come",
+			[]llmgateway.Provider{
 				does("one ", errBoom),
 				does("one ", `{"choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"id":"c","function":{"name":"f","arguments":"{}"}}]}}]}`, finish),
 			},

@@ -112,12 +112,12 @@ func TestNamingAProviderDoesNotMakeItsConditionsHold(t *testing.T) {
 
 func TestTokensAreCountedOnceAndOnlyIfAConditionAsks(t *testing.T) {
 	d := demand{req: needing(t, llmgateway.Chat, plain)}
-	if when("a", Rule{Needs: llmgateway.CanCallTools, Not: true}, Rule{Header: "X"}).excluded(&d); d.estimate != nil {
+	if _ = when("a", Rule{Needs: llmgateway.CanCallTools, Not: true}, Rule{Header: "X"}).excluded(&d); d.estimate != nil {
 		t.Error("the tokens were counted for no one")
 	}
-	when("b", Rule{Above: 1}).excluded(&d)
+	_ = when("b", Rule{Above: 1}).excluded(&d)
 	first := d.estimate
-	if when("c", Rule{Below: 1}).excluded(&d); first == nil || d.estimate != first {
+	if _ = when("c", Rule{Below: 1}).excluded(&d); first == nil || d.estimate != first {
 		t.Error("the tokens were not counted once")
 	}
 }

@@ -155,7 +155,7 @@ func (c *Counter) add(r rune, is class) {
 			}
 		}
 		if c.letters < maxCommon {
-			c.word[c.letters] = byte(r) | 0x20
+			c.word[c.letters] = byte(r&0xff) | 0x20
 		}
 		c.letters++
 		if capital {
