@@ -31,7 +31,17 @@ var (
 	notANumber   = []string{"-1", "many", "4k", "1.5", "0x10"}
 	notADuration = []string{"10", "-1s", "soon"}
 	cached       = map[string]string{"ttl": "1h", "max_answer": "1MiB", "only_deterministic": "true"}
-	loadBalanced = map[string]string{"lb_policy": "first", "lb_retries": "0", "lb_try_duration": "0s", "lb_try_interval": "1s"}
+	loadBalanced = map[string]string{
+		"lb_policy": "first", "lb_retries": "0", "lb_try_duration": "0s", "lb_try_interval": "1s", "hedge_after": "1s", "hedge_budget": "5",
+		"fail_duration": "10s", "max_fails": "2", "max_fail_rate": "50", "unhealthy_status": "5xx", "unhealthy_latency": "5s",
+		"unhealthy_request_count": "4", "health_interval": "10s", "health_timeout": "2s",
+	}
+	notBalanced = map[string][]string{
+		"lb_policy": {"fastest"}, "lb_retries": notANumber, "lb_try_duration": notADuration, "lb_try_interval": notADuration,
+		"hedge_after": notADuration, "hedge_budget": {"101", "-1", "some"}, "fail_duration": notADuration, "max_fails": notANumber,
+		"max_fail_rate": {"101", "-1", "some"}, "unhealthy_status": {"bad"}, "unhealthy_latency": notADuration,
+		"unhealthy_request_count": notANumber, "health_interval": notADuration, "health_timeout": notADuration,
+	}
 )
 
 var blocks = []block{
@@ -40,15 +50,14 @@ var blocks = []block{
 		around: "%s",
 		words: with(loadBalanced, map[string]string{
 			"provider": "another echo", "model": "another", "first_token_timeout": "1s", "stream_idle_timeout": "1s", "timeout": "0s",
-			"ping_interval": "1s", "cache": "memory",
+			"ping_interval": "1s", "cache": "memory", "resume": "on",
 		}),
 		repeatable: []string{"provider", "model"},
 		more:       []string{"model"},
-		wrong: map[string][]string{
-			"lb_policy": {"fastest"}, "lb_retries": notANumber, "lb_try_duration": notADuration, "lb_try_interval": notADuration,
+		wrong: with(notBalanced, map[string][]string{
 			"first_token_timeout": notADuration, "stream_idle_timeout": notADuration, "timeout": notADuration,
-			"ping_interval": notADuration, "cache": {"disk"},
-		},
+			"ping_interval": notADuration, "cache": {"disk"}, "resume": {"maybe"},
+		}),
 	},
 	{
 		name:    "cache memory",
@@ -72,16 +81,18 @@ var blocks = []block{
 		words:      with(loadBalanced, map[string]string{"to": "echo"}),
 		repeatable: []string{"to"},
 		more:       []string{"to"},
-		wrong: map[string][]string{
-			"lb_policy": {"fastest"}, "lb_retries": notANumber, "lb_try_duration": notADuration, "lb_try_interval": notADuration,
-		},
+		wrong:      notBalanced,
 	},
 	{
 		name:   "a target",
 		around: "model another {\nto echo {\n%s\n}\n}",
-		words:  map[string]string{"first_token_timeout": "1s", "timeout": "0s", "context": "4096", "capabilities": "tools"},
+		words: map[string]string{
+			"first_token_timeout": "1s", "stream_idle_timeout": "1s", "timeout": "0s", "context": "4096", "capabilities": "tools",
+			"price": "1 2",
+		},
 		wrong: map[string][]string{
-			"first_token_timeout": notADuration, "timeout": notADuration, "context": notANumber, "capabilities": {"magic"},
+			"first_token_timeout": notADuration, "stream_idle_timeout": notADuration, "timeout": notADuration, "context": notANumber,
+			"capabilities": {"magic"}, "price": {"free 1", "-1 2"},
 		},
 	},
 	{
@@ -118,7 +129,7 @@ var blocks = []block{
 }
 
 // with returns the members of both.
-func with(a, b map[string]string) map[string]string {
+func with[V any](a, b map[string]V) map[string]V {
 	both := maps.Clone(a)
 	maps.Copy(both, b)
 	return both
