@@ -49,6 +49,10 @@ type File struct {
 
 // Open reads the header of the file at path and checks that the file is long enough for its tensors.
 func Open(path string) (*File, error) {
+	// Opening a pipe waits for somebody to write to it.
+	if stat, err := os.Stat(path); err == nil && !stat.Mode().IsRegular() {
+		return nil, fmt.Errorf("opening model %s: %w: it is no regular file", path, ErrNotGGUF)
+	}
 	src, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("opening model: %w", err)

@@ -269,3 +269,13 @@ func TestHalfRefusesInexactNumbers(t *testing.T) {
 		}
 	}
 }
+
+// Opening a pipe would wait for somebody to write to it.
+func TestOpenTakesRegularFilesOnly(t *testing.T) {
+	if _, err := Open(t.TempDir()); !errors.Is(err, ErrNotGGUF) {
+		t.Errorf("a folder: got %v", err)
+	}
+	if _, err := Open(os.DevNull); !errors.Is(err, ErrNotGGUF) {
+		t.Errorf("a device: got %v", err)
+	}
+}

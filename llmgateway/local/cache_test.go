@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -101,9 +102,15 @@ func TestCachesOfOtherModelsAreRemoved(t *testing.T) {
 	if err := os.Chtimes(changed.model.Path, time.Time{}, time.Now().Add(time.Hour)); err != nil {
 		t.Fatal(err)
 	}
-	foreign := filepath.Join(root, "holiday pictures")
-	if err := os.Mkdir(foreign, 0o700); err != nil {
-		t.Fatal(err)
+	// The second has a name like a cache's, and was not touched for long.
+	foreign := []string{filepath.Join(root, "holiday pictures"), filepath.Join(root, strings.Repeat("0f", 16))}
+	for _, path := range foreign {
+		if err := os.MkdirAll(filepath.Join(path, "precious"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(path, time.Time{}, time.Now().Add(-2*cacheAge)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	inUse := folder(nil)
 	if err := os.Remove(inUse.model.Path); err != nil {
@@ -125,8 +132,10 @@ func TestCachesOfOtherModelsAreRemoved(t *testing.T) {
 			t.Errorf("the cache of %s is still there", name)
 		}
 	}
-	if _, err := os.Stat(foreign); err != nil {
-		t.Error("a folder that is none of its business was removed")
+	for _, path := range foreign {
+		if _, err := os.Stat(filepath.Join(path, "precious")); err != nil {
+			t.Error("a folder that is none of its business was removed")
+		}
 	}
 }
 

@@ -182,11 +182,26 @@ func (f *cacheFolder) removeStaleCaches() {
 			continue
 		}
 		if lock, err := lockDir(path); err == nil {
-			_ = os.RemoveAll(path)
+			removeCache(path)
 			_ = lock.Close()
 		}
 	}
 }
+
+// removeCache removes a folder of files that are all a cache's own. One that holds anything else is somebody else's.
+func removeCache(path string) {
+	entries, err := os.ReadDir(path)
+	if err != nil || slices.ContainsFunc(entries, func(e os.DirEntry) bool { return !e.Type().IsRegular() || !cacheFile.MatchString(e.Name()) }) {
+		return
+	}
+	for _, entry := range entries {
+		_ = os.Remove(filepath.Join(path, entry.Name()))
+	}
+	_ = os.Remove(path)
+}
+
+// cacheFile matches the names of all files that a cache makes.
+var cacheFile = regexp.MustCompile(`^(cache\.json(\.part)?|cache\.trying\.json|\d+-[A-Z2-7]+\.slot)$`)
 
 func stale(path string) bool {
 	m, err := readManifest(filepath.Join(path, manifestName))

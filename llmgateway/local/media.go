@@ -17,15 +17,17 @@ func fetches(req *llmgateway.Request) bool {
 	return false
 }
 
-// namesRemote looks at every string that is the value of a member that llama-server takes media from. The JSON is known
-// to be valid. Strings are skipped at memory speed, so megabytes of screenshots do not matter.
+// namesRemote looks at the strings that llama-server takes media from: the members url and data of an object that is the
+// value of a media member. The JSON is known to be valid. Strings are skipped at memory speed, so megabytes of screenshots do
+// not matter.
 func namesRemote(d []byte) bool {
-	var name []byte
+	w := mediaWalk{}
 	for {
 		start := bytes.IndexByte(d, '"')
 		if start < 0 {
 			return false
 		}
+		w.between(d[:start])
 		d = d[start+1:]
 		end := endOfString(d)
 		if end < 0 {
@@ -34,9 +36,41 @@ func namesRemote(d []byte) bool {
 		text := d[:end]
 		d = d[end+1:]
 		if rest := bytes.TrimLeft(d, " \t\r\n"); len(rest) > 0 && rest[0] == ':' {
-			name = text
-		} else if isMedia(name) && isRemote(text) {
+			w.name = text
+			continue
+		}
+		if (isMedia(w.name) || w.inside > 0 && isSource(w.name)) && isRemote(text) {
 			return true
+		}
+		w.name = nil
+	}
+}
+
+// mediaWalk is where a walk over JSON stands.
+type mediaWalk struct {
+	name   []byte // of the member whose value comes next
+	depth  int    // of objects and lists
+	inside int    // depth of the media member's value that the walk is in, or 0
+}
+
+// between takes in what stands between two strings.
+func (w *mediaWalk) between(gap []byte) {
+	for _, c := range gap {
+		switch c {
+		case '{', '[':
+			w.depth++
+			if w.inside == 0 && isMedia(w.name) {
+				w.inside = w.depth
+			}
+			if c == '{' {
+				w.name = nil
+			}
+		case '}', ']':
+			if w.depth == w.inside {
+				w.inside = 0
+			}
+			w.depth--
+			w.name = nil
 		}
 	}
 }
@@ -60,14 +94,23 @@ func endOfString(d []byte) int {
 	}
 }
 
-// isMedia and isRemote take every escape for a disguise, but for that of a slash, which some encoders write.
+// isMedia, isSource and isRemote take every escape for a disguise, but for that of a slash, which some encoders write.
 
 func isMedia(name []byte) bool {
+	switch string(name) {
+	case "image_url", "input_audio", "input_video", "video_url":
+		return true
+	}
+	return bytes.IndexByte(name, '\\') >= 0
+}
+
+func isSource(name []byte) bool {
 	return string(name) == "url" || string(name) == "data" || bytes.IndexByte(name, '\\') >= 0
 }
 
 func isRemote(text []byte) bool {
 	const longest = len(`\u0068\u0074\u0074\u0070`)
-	beginning := bytes.ReplaceAll(text[:min(len(text), longest)], []byte(`\/`), []byte("/"))
-	return bytes.HasPrefix(beginning, []byte("http")) || bytes.IndexByte(beginning, '\\') >= 0 && !bytes.HasPrefix(beginning, []byte("data:"))
+	beginning := bytes.ToLower(bytes.ReplaceAll(text[:min(len(text), longest)], []byte(`\/`), []byte("/")))
+	return bytes.HasPrefix(beginning, []byte("http")) || bytes.HasPrefix(beginning, []byte("file:")) ||
+		bytes.IndexByte(beginning, '\\') >= 0 && !bytes.HasPrefix(beginning, []byte("data:"))
 }

@@ -22,8 +22,16 @@ func TestRemoteMediaAreNoticed(t *testing.T) {
 		{"https", `[{"type":"image_url","image_url" : { "detail":"low", "url" : "https://example.com/a.png"}}]`, true},
 		{"audio", `[{"type":"input_audio","input_audio":{"data":"http://example.com/a.wav"}}]`, true},
 		{"disguised value", `[{"type":"image_url","image_url":{"url":"\u0068ttp://example.com"}}]`, true},
+		{"disguised member", `[{"type":"image_url","im\u0061ge_url":{"url":"http://example.com"}}]`, true},
 		{"disguised name", `[{"type":"image_url","image_url":{"\u0075rl":"http://example.com"}}]`, true},
 		{"after an image", `[{"image_url":{"url":"data:` + strings.Repeat("A", 1<<20) + `"}},{"image_url":{"url":"http://a"}}]`, true},
+		{"upper case", `[{"type":"image_url","image_url":{"url":"HTTP://a"}}]`, true},
+		{"a file", `[{"type":"image_url","image_url":{"url":"file:///etc/passwd"}}]`, true},
+		{"video", `[{"type":"video_url","video_url":{"x":{"y":[1,{}]},"url":"http://a"}}]`, true},
+		{"a string for an object", `[{"type":"image_url","image_url":"http://a"}]`, true},
+		{"a citation", `[{"type":"text","text":"x","annotations":[{"type":"url_citation","url_citation":{"url":"https://a"}}]}]`, false},
+		{"behind an image", `[{"image_url":{"url":"data:AAAA","x":{}}},{"type":"text","text":"x","metadata":{"url":"https://a","data":"http"}}]`, false},
+		{"an image behind it", `[{"metadata":{"url":"https://a"}},{"image_url":{"x":[{}],"url":"https://a"}}]`, true},
 		{"quotes", `[{"type":"text","text":"\\\"url\": \"http://a\""}]`, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {

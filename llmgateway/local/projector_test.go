@@ -4,6 +4,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/gguf"
@@ -82,5 +83,15 @@ func create(t *testing.T, path string, write func(io.Writer) error) {
 	defer file.Close()
 	if err := write(file); err != nil {
 		t.Fatal(err)
+	}
+}
+
+func TestPipeBesideAModelIsNoProjector(t *testing.T) {
+	model := modelFile(t)
+	if err := syscall.Mkfifo(filepath.Join(filepath.Dir(model), "mmproj-m.gguf"), 0o600); err != nil {
+		t.Skip(err)
+	}
+	if got := FindProjector(model); got != "" {
+		t.Errorf("got %s", got)
 	}
 }

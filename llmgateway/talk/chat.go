@@ -212,6 +212,9 @@ const maxImage = 64 << 20
 
 // Image returns a picture in a file as a data URL.
 func Image(path string) (string, error) {
+	if stat, err := os.Stat(path); err == nil && !stat.Mode().IsRegular() {
+		return "", fmt.Errorf("%s is no regular file", path)
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return "", err
