@@ -54,6 +54,10 @@ func parseHandler(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 //			to <provider>[/<upstream_model>] {
 //				context             <tokens>       # what it takes, prompt and answer; a longer prompt goes to the next target
 //				capabilities        <what...>      # all of vision, audio, tools, json, embeddings, reasoning, prefill that it has, or none
+//				when                [not] <condition>    # only for requests of which it holds; of several lines all must (repeatable)
+//				when                [not] images|audio|tools|json        # the request needs it
+//				when                [not] tokens above|below <n>         # of the prompt, as estimated
+//				when                [not] header <field> [<values...>]   # with one of the values; none: with any
 //				price               <in> <out> [<cached>]    # US dollars for a million tokens
 //				first_token_timeout <duration>
 //				stream_idle_timeout <duration>
@@ -210,7 +214,7 @@ func (m *Model) unmarshalTargets(d *caddyfile.Dispenser) error {
 	var options Target
 	seen := make(seenWords)
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
-		if err := seen.add(d); err != nil {
+		if err := seen.add(d, "when"); err != nil {
 			return err
 		}
 		var err error
@@ -219,6 +223,8 @@ func (m *Model) unmarshalTargets(d *caddyfile.Dispenser) error {
 			err = unmarshalInt(d, &options.Context)
 		case "capabilities":
 			err = unmarshalCapabilities(d, &options.Capabilities)
+		case "when":
+			err = unmarshalWhen(d, &options.When)
 		case "price":
 			err = unmarshalPrice(d, &options.Price)
 		case "first_token_timeout":
@@ -228,7 +234,7 @@ func (m *Model) unmarshalTargets(d *caddyfile.Dispenser) error {
 		case "timeout":
 			err = unmarshalDuration(d, &options.Timeout)
 		default:
-			return d.Errf("unrecognized word %s in a target; there are: context, capabilities, price, first_token_timeout, stream_idle_timeout, timeout", word)
+			return d.Errf("unrecognized word %s in a target; there are: context, capabilities, when, price, first_token_timeout, stream_idle_timeout, timeout", word)
 		}
 		if err != nil {
 			return err

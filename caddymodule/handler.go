@@ -84,15 +84,16 @@ type Handler struct {
 	// call is cut, the stream ends with an error. Default: off, so that it ends with an error always.
 	Resume bool `json:"resume,omitempty"`
 
-	providers map[string]llmgateway.Provider
-	store     answerCache
-	cache     *cache.Cache // nil for none
-	table     *route.Table
-	states    heldStates
-	checks    *checker
-	listing   *listing
-	app       *App
-	logger    *zap.Logger
+	providers   map[string]llmgateway.Provider
+	store       answerCache
+	cache       *cache.Cache // nil for none
+	table       *route.Table
+	ruleHeaders []string // that some target's conditions look at
+	states      heldStates
+	checks      *checker
+	listing     *listing
+	app         *App
+	logger      *zap.Logger
 }
 
 // CaddyModule returns the Caddy module information.
@@ -195,6 +196,7 @@ func (h *Handler) buildTable(ctx caddy.Context) error {
 			h.table.Aliases[alias] = name
 		}
 	}
+	h.ruleHeaders = ruleHeaders(h.table)
 	return nil
 }
 

@@ -46,6 +46,10 @@ type Target struct {
 	// a local provider knows; of others, everything but `prefill` is assumed.
 	Capabilities []string `json:"capabilities,omitzero"`
 
+	// Which requests it is for: those of which all these hold. Others go to the next target at once, also if they name its
+	// provider. Default: all.
+	When []*Condition `json:"when,omitempty"`
+
 	// What its tokens cost. Default: nothing, but what the provider says itself with an answer, as OpenRouter does.
 	Price *Price `json:"price,omitempty"`
 
@@ -91,6 +95,10 @@ func (t *Target) target(h *Handler) (*route.Target, error) {
 	if err != nil {
 		return nil, err
 	}
+	rules, err := t.rules()
+	if err != nil {
+		return nil, err
+	}
 	price, err := t.Price.price()
 	if err != nil {
 		return nil, err
@@ -106,6 +114,7 @@ func (t *Target) target(h *Handler) (*route.Target, error) {
 		Timeout:           time.Duration(t.Timeout),
 		Context:           t.Context,
 		Capabilities:      capabilities,
+		When:              rules,
 	}, nil
 }
 

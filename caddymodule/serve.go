@@ -152,6 +152,7 @@ func (h *Handler) read(r *http.Request, op llmgateway.Operation) (*llmgateway.Re
 		return nil, err
 	}
 	req.Tenant = tenant(r)
+	req.Header = headerOf(r, h.ruleHeaders)
 	req.Cache = cacheControl(r.Header.Values("Cache-Control"))
 	if name := r.Header.Get("X-Llm-Provider"); name != "" {
 		if req.Provider != "" && req.Provider != name {
