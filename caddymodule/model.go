@@ -114,6 +114,7 @@ func (t *Target) target(h *Handler) (*route.Target, error) {
 		Timeout:           time.Duration(t.Timeout),
 		Context:           t.Context,
 		Capabilities:      capabilities,
+		TakesModels:       takesModels(h.providers[t.Provider]),
 		When:              rules,
 	}, nil
 }

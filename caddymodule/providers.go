@@ -215,6 +215,12 @@ func (p *OpenRouter) Provision(ctx caddy.Context) error {
 	return p.provision(ctx, "https://openrouter.ai/api/v1")
 }
 
+// takesModels reports whether a provider understands a list of models in a request.
+func takesModels(p llmgateway.Provider) bool {
+	_, ok := p.(*OpenRouter)
+	return ok
+}
+
 // Echo answers with what it was asked. It is for trying a configuration without a model.
 type Echo struct{ echo.Provider }
 

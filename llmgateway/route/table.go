@@ -21,13 +21,16 @@ type Table struct {
 	Providers []string
 }
 
-// Generate implements llmgateway.Provider.
+// Generate implements llmgateway.Provider. A request with a list of models is answered by the first of them that can.
 func (t *Table) Generate(ctx context.Context, req *llmgateway.Request) iter.Seq2[llmgateway.Event, error] {
-	router, resolved, err := t.resolve(req)
+	wishes, err := t.wishes(req)
 	if err != nil {
 		return func(yield func(llmgateway.Event, error) bool) { yield(llmgateway.Event{}, err) }
 	}
-	return router.generate(ctx, resolved, t)
+	if len(wishes) > 1 {
+		return t.inOrder(ctx, wishes)
+	}
+	return wishes[0].router.generate(ctx, wishes[0].req, t)
 }
 
 // resolve finds the router for a request. The request it returns has the name that targets without a model of their own

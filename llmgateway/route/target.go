@@ -30,6 +30,8 @@ type Target struct {
 	// Capabilities is what the target can do of all there is. Nil means what the provider says, and everything that it says
 	// nothing of. A request that needs more is not sent here.
 	Capabilities *llmgateway.Capabilities
+	// TakesModels is true if the provider understands a list of models in a request, as OpenRouter does.
+	TakesModels bool
 	// When are conditions that all hold for the requests that the target is for. Others are not sent here.
 	When []Rule
 
