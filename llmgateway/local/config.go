@@ -36,8 +36,8 @@ type Config struct {
 	NParallel int
 	// FlashAttn is "on", "off" or empty for llama-server's own choice.
 	FlashAttn string
-	// CacheTypeK and CacheTypeV are the types of the KV cache: "f16", "f32", "q8_0" and so on. Empty means f16.
-	// A quantised V needs flash attention.
+	// CacheTypeK and CacheTypeV are the types of the KV cache: "f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0" or
+	// "iq4_nl". Empty means f16. A quantised V needs flash attention.
 	CacheTypeK, CacheTypeV string
 	// CacheRAM is the host memory in MiB for prompts whose slot went to another request. It is worth its memory when
 	// several long conversations take turns. llama-server's own default is 8 GiB; here it is 0, none.
@@ -45,7 +45,7 @@ type Config struct {
 	// CacheDir is a folder for what slots have computed, from when a server is ended to when it is started again. Empty means
 	// that it is lost.
 	CacheDir string
-	// Embeddings is the pooling for embeddings ("mean", "cls", "last"), or empty for a server without them.
+	// Embeddings is the pooling for embeddings ("none", "mean", "cls", "last" or "rank"), or empty for a server without them.
 	Embeddings string
 	// UseMlock keeps the model from being swapped out.
 	UseMlock bool
@@ -66,11 +66,27 @@ func JoinArgs(args []string) string { return strings.Join(args, argSep) }
 // argSep cannot be part of a command line argument.
 const argSep = "\x00"
 
-// ownFlags are the flags that decide how the gateway reaches its server, and what it serves.
-var ownFlags = []string{
-	"--slot-save-path", "--host", "--port", "--reuse-port", "--api-key", "--api-key-file", "--api-prefix", "--ssl-key-file", "--ssl-cert-file",
-	"-m", "--model", "-a", "--alias", "-mu", "--model-url", "-hf", "-hfr", "--hf-repo", "-hff", "--hf-file", "--models-dir", "--models-preset",
+// ownFlags are the flags that args may not hold, and why.
+var ownFlags = []struct {
+	flags []string
+	why   string
+}{
+	{[]string{
+		"--slot-save-path", "--host", "--port", "--reuse-port", "--api-key", "--api-key-file", "--api-prefix", "--ssl-key-file", "--ssl-cert-file",
+	}, "is for the gateway to set: without its own socket the server would be open to others, or not be found"},
+	{[]string{
+		"-m", "--model", "-a", "--alias", "-mu", "--model-url", "-hf", "-hfr", "--hf-repo", "-hff", "--hf-file", "-dr", "--docker-repo",
+		"--models-dir", "--models-preset",
+	}, "is for the gateway to set: the model is the file that the provider names"},
+	{[]string{"-np", "--parallel"}, "is for the gateway to set, which sends as many requests at once as there are slots: use n_parallel"},
+	{[]string{"--media-path"}, "would let clients read files of this machine: images come in the request, as data: URLs"},
 }
+
+// cacheTypes and poolings are those that llama-server 0.5.0 takes.
+var (
+	cacheTypes = []string{"f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "iq4_nl", "q5_0", "q5_1"}
+	poolings   = []string{"none", "mean", "cls", "last", "rank"}
+)
 
 // Validate reports what is wrong with c, without looking at any file.
 func (c Config) Validate() error {
@@ -93,10 +109,21 @@ func (c Config) Validate() error {
 			return fmt.Errorf("%s %d is negative", n.name, n.value)
 		}
 	}
-	for flag := range strings.SplitSeq(c.Args, argSep) {
-		flag, _, _ = strings.Cut(flag, "=")
-		if slices.Contains(ownFlags, flag) {
-			return fmt.Errorf("args: %s is for the gateway to set: without its own socket the server would be open to others, or not be found", flag)
+	for arg := range strings.SplitSeq(c.Args, argSep) {
+		for _, own := range ownFlags {
+			if flag := flagOf(arg); slices.Contains(own.flags, flag) {
+				return fmt.Errorf("args: %s %s", flag, own.why)
+			}
+		}
+	}
+	for _, w := range []struct {
+		name, value string
+		allowed     []string
+	}{
+		{"cache_type_k", c.CacheTypeK, cacheTypes}, {"cache_type_v", c.CacheTypeV, cacheTypes}, {"embeddings", c.Embeddings, poolings},
+	} {
+		if w.value != "" && !slices.Contains(w.allowed, w.value) {
+			return fmt.Errorf("%s %q is none of %s", w.name, w.value, strings.Join(w.allowed, ", "))
 		}
 	}
 	switch c.NGPULayers {
@@ -121,11 +148,20 @@ func (c Config) hasFlag(flags ...string) bool {
 		return false
 	}
 	for arg := range strings.SplitSeq(c.Args, argSep) {
-		if arg, _, _ = strings.Cut(arg, "="); slices.Contains(flags, arg) {
+		if slices.Contains(flags, flagOf(arg)) {
 			return true
 		}
 	}
 	return false
+}
+
+// flagOf returns the flag that an argument is or begins with. llama-server takes an underscore in a long one for a dash.
+func flagOf(arg string) string {
+	flag, _, _ := strings.Cut(arg, "=")
+	if strings.HasPrefix(flag, "--") {
+		flag = strings.ReplaceAll(flag, "_", "-")
+	}
+	return flag
 }
 
 // Name returns what the model is called: the file's name without .gguf and without the number of its part. A command's
