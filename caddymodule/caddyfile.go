@@ -63,6 +63,10 @@ func parseHandler(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 //				stream_idle_timeout <duration>
 //				timeout             <duration>     # of one try
 //			}
+//			mirror <provider>[/<upstream_model>] <percent> {    # a model under test: gets copies of so many requests; the answers are dropped
+//				timeout      <duration>        # of a copy; default: 2m
+//				max_requests <n>               # copies at once; more are dropped; default: 4
+//			}
 //			lb_policy | lb_retries | ... | health_timeout    # where they differ from those below
 //		}
 //
@@ -188,10 +192,12 @@ func (h *Handler) unmarshalModel(d *caddyfile.Dispenser) error {
 		switch word := d.Val(); word {
 		case "to":
 			err = model.unmarshalTargets(d)
+		case "mirror":
+			err = unmarshalMirror(d, &model.Mirror)
 		default:
 			var known bool
 			if known, err = unmarshalRouting(d, &model.LoadBalancing, &model.HealthChecks); !known {
-				return d.Errf("unrecognized word %s in a model; there are: to, %s", word, routingWords)
+				return d.Errf("unrecognized word %s in a model; there are: to, mirror, %s", word, routingWords)
 			}
 		}
 		if err != nil {

@@ -88,6 +88,7 @@ type Handler struct {
 	store       answerCache
 	cache       *cache.Cache // nil for none
 	table       *route.Table
+	mirrors     []*route.Mirror
 	ruleHeaders []string // that some target's conditions look at
 	states      heldStates
 	checks      *checker
@@ -191,6 +192,14 @@ func (h *Handler) buildTable(ctx caddy.Context) error {
 		if err := h.watch(name, model, router); err != nil {
 			return fmt.Errorf("model %s: %w", name, err)
 		}
+		if model.Mirror != nil {
+			mirror, err := model.Mirror.provision(ctx, h, name)
+			if err != nil {
+				return fmt.Errorf("model %s: mirror %q: %w", name, model.Mirror.Provider, err)
+			}
+			router.Mirror = mirror
+			h.mirrors = append(h.mirrors, mirror)
+		}
 		h.table.Models[name] = router
 		for _, alias := range model.Aliases {
 			h.table.Aliases[alias] = name
@@ -234,6 +243,9 @@ func (h *Handler) Cleanup() error {
 		h.checks.stop()
 	}
 	h.states.release()
+	for _, mirror := range h.mirrors {
+		mirror.Close()
+	}
 	return nil
 }
 

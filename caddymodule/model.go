@@ -26,6 +26,9 @@ type Model struct {
 
 	// When a target counts as down, where it differs from the handler's.
 	HealthChecks *HealthChecks `json:"health_checks,omitempty"`
+
+	// A model under test that gets copies of some requests. Default: none.
+	Mirror *Mirror `json:"mirror,omitempty"`
 }
 
 // Target is one model at one provider.

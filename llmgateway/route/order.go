@@ -55,6 +55,11 @@ func (t *Table) wishes(req *llmgateway.Request) ([]wish, error) {
 	return wishes, nil
 }
 
+// generate answers with the model.
+func (w wish) generate(ctx context.Context, t *Table) iter.Seq2[llmgateway.Event, error] {
+	return w.router.Mirror.watch(w.req, w.router.generate(ctx, w.req, t))
+}
+
 // passesList reports whether all wishes are for one entry that takes any name, and whose targets take the list as it is.
 func (t *Table) passesList(wishes []wish) bool {
 	for _, w := range wishes {
@@ -81,7 +86,7 @@ func (t *Table) inOrder(ctx context.Context, wishes []wish) iter.Seq2[llmgateway
 		var failed []*llmgateway.Error
 		for i, w := range wishes {
 			numbering.before = numbering.last
-			err := untilBegun(w.router.generate(ctx, w.req, t), yield)
+			err := untilBegun(w.generate(ctx, t), yield)
 			if err == nil {
 				return
 			}

@@ -35,6 +35,8 @@ type Router struct {
 	Resume bool
 	// Hedge says when a second target is asked while the first is silent; nil means never.
 	Hedge *Hedge
+	// Mirror sends copies of requests to a model under test; nil means none. A [Table] asks it.
+	Mirror *Mirror
 
 	chance func() float64 // returns a number in [0, 1) for a pause; nil means a random one
 }

@@ -30,7 +30,7 @@ func (t *Table) Generate(ctx context.Context, req *llmgateway.Request) iter.Seq2
 	if len(wishes) > 1 {
 		return t.inOrder(ctx, wishes)
 	}
-	return wishes[0].router.generate(ctx, wishes[0].req, t)
+	return wishes[0].generate(ctx, t)
 }
 
 // resolve finds the router for a request. The request it returns has the name that targets without a model of their own
