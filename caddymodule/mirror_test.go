@@ -29,6 +29,8 @@ func TestModelUnderTestGetsCopies(t *testing.T) {
 		r.Body = io.NopCloser(strings.NewReader(string(body)))
 		good(w, r)
 	})
+	mirrorRequests.Reset() // of other tests
+	mirrorDuration.Reset()
 	g := newGateway(t)
 	g.options = "metrics"
 	site := fmt.Sprintf(`llm {

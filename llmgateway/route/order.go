@@ -91,8 +91,7 @@ func (t *Table) inOrder(ctx context.Context, wishes []wish) iter.Seq2[llmgateway
 				return
 			}
 			failed = append(failed, err)
-			switch err.Kind {
-			case llmgateway.InvalidRequest, llmgateway.ContentFilter, llmgateway.Canceled:
+			if k := err.Kind; k == llmgateway.InvalidRequest || k == llmgateway.ContentFilter || k == llmgateway.Canceled {
 				yield(llmgateway.Event{}, err)
 				return
 			}
