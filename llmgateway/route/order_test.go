@@ -35,8 +35,10 @@ func TestModelsAreAskedInTheClientsOrder(t *testing.T) {
 		{"the third answers", does(down), does(down), does(down), does("c"), "b", `["a","c"]`, "c", "B upstream, A upstream, A2 upstream", "", ""},
 		{"one by its provider", does(down), does(down), does("b"), does("c"), "A/a", `["B/b"]`, "b", "A upstream", "", ""},
 		{"one by its other name", does(down), does(down), does("b"), does("c"), "a", `["also-a","b"]`, "b", "A upstream, A2 upstream", "", ""},
-		{"nobody answers", does(down), does(down), does(fails(llmgateway.Timeout)), does("c"), "a", `["b"]`, "", "A upstream, A2 upstream, B timeout", llmgateway.Upstream,
-			`every model failed: "a": every target failed: A: it is upstream; A2: it is upstream; "b": B: it is timeout`},
+		{
+			"nobody answers", does(down), does(down), does(fails(llmgateway.Timeout)), does("c"), "a", `["b"]`, "", "A upstream, A2 upstream, B timeout", llmgateway.Upstream,
+			`every model failed: "a": every target failed: A: it is upstream; A2: it is upstream; "b": B: it is timeout`,
+		},
 		{"a request that is wrong", does(fails(llmgateway.InvalidRequest)), does("a2"), does("b"), does("c"), "a", `["b"]`, "", "A invalid_request", llmgateway.InvalidRequest, "it is invalid_request"},
 		{"an answer that breaks", does("half", down), does("a2"), does("b"), does("c"), "a", `["b"]`, "half", "", llmgateway.Upstream, "it is upstream"},
 		{"one that is unknown", does("a"), does("a2"), does("b"), does("c"), "a", `["b","x"]`, "", "", llmgateway.NoModel, `the model "x" does not exist here; there are: a, b, c`},
