@@ -137,8 +137,9 @@ func TestModelServerIsKilledAgainAndAgain(t *testing.T) {
 	killed := make(map[int]bool)
 	for range kills {
 		var server int
-		// Three that are killed before they answer anything are followed by none for half a minute.
-		if !eventually(time.Minute, func() bool {
+		// Three that are killed before they answer anything are followed by none for half a minute, and a fourth by none for a
+		// minute: that is what the next target is for.
+		if !eventually(3*time.Minute, func() bool {
 			servers := g.servers()
 			if len(servers) == 0 || killed[servers[0]] {
 				return false
@@ -146,9 +147,9 @@ func TestModelServerIsKilledAgainAndAgain(t *testing.T) {
 			server = servers[0]
 			return true
 		}) {
-			t.Fatal("no llama-server for a minute")
+			t.Fatal("no llama-server for three minutes")
 		}
-		time.Sleep(rand.N(time.Second))
+		time.Sleep(rand.N(2 * time.Second))
 		killed[server] = true
 		_ = syscall.Kill(server, syscall.SIGKILL) // while it loads, while it serves, or just when it ends
 	}
@@ -168,7 +169,7 @@ func TestModelServerIsKilledAgainAndAgain(t *testing.T) {
 	if seen.near.Load() == 0 || seen.broken.Load() == 0 {
 		t.Error("nothing was put to the test")
 	}
-	if !eventually(time.Minute, func() bool {
+	if !eventually(3*time.Minute, func() bool {
 		a, err := g.ask(t.Context(), g.client("HTTP/2.0"), chat("m", "The code word is maple.", false))
 		return err == nil && a.text() == "The code word is: maple"
 	}) {
