@@ -8,8 +8,10 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -69,6 +71,20 @@ func newHub(t *testing.T, c *checkout, files map[string][]byte) *hub {
 	return h
 }
 
+// change changes what the hub does. It is asked by another process, whose requests tell the race detector nothing.
+func (h *hub) change(to func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	to()
+}
+
+// seen returns the ranges that were asked for, and the tokens that came to where they do not belong.
+func (h *hub) seen() (ranges, tokens []string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.ranges), slices.Clone(h.tokens)
+}
+
 // checkModels expects exactly these files in models/.
 func (c *checkout) checkModels(want map[string][]byte) {
 	c.t.Helper()
@@ -93,16 +109,18 @@ func TestDownloadModelsWithCurl(t *testing.T) {
 		"m-Q4_K_M.gguf": a, "m-Q4_K_S.gguf": two, "Q8_0/m-Q8_0-00001-of-00002.gguf": one, "Q8_0/m-Q8_0-00002-of-00002.gguf": two,
 		"mmproj-m-F32.gguf": one, "mmproj-m-F16.gguf": projector, "README.md": nil,
 	})
-	h.refuses = true
-	cut := 0
-	h.spoil = func(w http.ResponseWriter, _ *http.Request, data []byte) bool {
-		if cut++; cut > 1 {
-			return false
+	var cut atomic.Int32
+	h.change(func() {
+		h.refuses = true
+		h.spoil = func(w http.ResponseWriter, _ *http.Request, data []byte) bool {
+			if cut.Add(1) > 1 {
+				return false
+			}
+			w.Header().Set("Content-Length", fmt.Sprint(len(data)))
+			_, _ = w.Write(data[:len(data)/2])
+			return true
 		}
-		w.Header().Set("Content-Length", fmt.Sprint(len(data)))
-		_, _ = w.Write(data[:len(data)/2])
-		return true
-	}
+	})
 	out, err := c.run("", "download_models.sh", "o/r:q4_k_m+mmproj", "o/r:Q8_0")
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)
@@ -111,14 +129,16 @@ func TestDownloadModelsWithCurl(t *testing.T) {
 		"m-Q4_K_M.gguf": a, "mmproj-m-F16.gguf": projector, "m-Q8_0-00001-of-00002.gguf": one, "m-Q8_0-00002-of-00002.gguf": two,
 	}
 	c.checkModels(want)
-	if len(h.ranges) != 5 || h.ranges[1] != "bytes=153600-" {
-		t.Errorf("it did not go on where it was cut: %q", h.ranges)
+	ranges, tokens := h.seen()
+	if len(ranges) != 5 || ranges[1] != "bytes=153600-" {
+		t.Errorf("it did not go on where it was cut: %q", ranges)
 	}
-	if len(h.tokens) > 0 || strings.Contains(out, "hf_right") {
-		t.Errorf("the token went to %q: %s", h.tokens, out)
+	if len(tokens) > 0 || strings.Contains(out, "hf_right") {
+		t.Errorf("the token went to %q: %s", tokens, out)
 	}
-	if out, err = c.run("", "download_models.sh", "o/r:q4_k_m", "o/r:m-Q4_K_S.gguf"); err != nil || len(h.ranges) != 6 || !strings.Contains(out, "there already") {
-		t.Errorf("got %v, %q: %s", err, h.ranges, out)
+	out, err = c.run("", "download_models.sh", "o/r:q4_k_m", "o/r:m-Q4_K_S.gguf")
+	if ranges, _ := h.seen(); err != nil || len(ranges) != 6 || !strings.Contains(out, "there already") {
+		t.Errorf("got %v, %q: %s", err, ranges, out)
 	}
 }
 
@@ -148,9 +168,7 @@ func TestDownloadModelsNoticesWhatIsWrong(t *testing.T) {
 			c := newCheckout(t, "download_models.sh")
 			h := newHub(t, c, map[string][]byte{"m-Q4_0.gguf": []byte("abc"), "a-Q5_0.gguf": nil, "b-Q5_0.gguf": nil})
 			if tt.prepare != nil {
-				h.mu.Lock()
-				tt.prepare(c, h)
-				h.mu.Unlock()
+				h.change(func() { tt.prepare(c, h) })
 			}
 			out, err := c.run("", "download_models.sh", tt.arg)
 			if err == nil || !strings.Contains(out, tt.want) || !strings.Contains(out, "1 of 1 could not") {
