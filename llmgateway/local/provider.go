@@ -113,7 +113,7 @@ func (p *Provider) try(ctx context.Context, req *llmgateway.Request, j *job, fir
 		if err != nil && ctx.Err() == nil {
 			took := time.Since(began)
 			stopped := lease.server.stopped(ctx, err)
-			if stopped && !answered && (isAny(err, unreached) || first && took < p.Engine.timing.innocent) {
+			if stopped && !answered && (isAny(err, unreached) || closedUnused(err) || first && took < p.Engine.timing.innocent) {
 				return true, false
 			}
 			err = explain(err, stopped)
@@ -156,6 +156,11 @@ var (
 	broken    = append([]error{syscall.ECONNRESET, syscall.EPIPE, io.EOF, io.ErrUnexpectedEOF}, unreached...)
 )
 
+// closedUnused reports whether a connection was closed before anything was sent over it. net/http has no name for that error.
+func closedUnused(err error) bool {
+	return err != nil && strings.Contains(err.Error(), "http: server closed idle connection")
+}
+
 func isAny(err error, targets []error) bool {
 	return slices.ContainsFunc(targets, func(target error) bool { return errors.Is(err, target) })
 }
@@ -165,7 +170,7 @@ const noticing = time.Second
 
 // stopped reports whether err came because the process ended.
 func (s *server) stopped(ctx context.Context, err error) bool {
-	if !isAny(err, broken) {
+	if !isAny(err, broken) && !closedUnused(err) {
 		return false
 	}
 	timer := time.NewTimer(noticing)
