@@ -28,8 +28,8 @@ func parseAuth(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 //	}
 func (a *Auth) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // consume the directive's name
-	if d.NextArg() {
-		return d.ArgErr()
+	if d.NextArg() { // which may be a key, and is not quoted
+		return d.Err("llm_auth takes a matcher and a block, and nothing else on its line")
 	}
 	seen := make(seenWords)
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
