@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -55,7 +56,8 @@ func runRepository(t *testing.T, g *gateway, env ...string) *lockedBuffer {
 		kill := time.AfterFunc(20*time.Second, func() { _ = cmd.Process.Kill() })
 		defer kill.Stop()
 		if err := cmd.Wait(); err != nil || t.Failed() {
-			t.Errorf("Caddy ended: %v, after:\n%s", err, output.String())
+			text := regexp.MustCompile(`(?m)^.*"http\.log\.access".*\n`).ReplaceAllString(output.String(), "")
+			t.Errorf("Caddy ended: %v, after:\n%s", err, text)
 		}
 	})
 	return output
