@@ -208,6 +208,9 @@ func (d *door) visit(t *testing.T, client *http.Client, v caller, method, site, 
 	}
 	d.checkIdentity(t)
 	if resp.StatusCode == http.StatusOK {
+		if got := resp.Header.Get("Strict-Transport-Security") != ""; got != strings.HasPrefix(site, "https:") {
+			t.Errorf("%s%s: Strict-Transport-Security: got %t", site, path, got)
+		}
 		for name, want := range map[string]string{"X-Content-Type-Options": "nosniff", "X-Frame-Options": "SAMEORIGIN", "Referrer-Policy": "same-origin"} {
 			if got := resp.Header.Get(name); got != want {
 				t.Errorf("%s %s: %s: got %q, want %q", method, path, name, got, want)
