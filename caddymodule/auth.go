@@ -237,8 +237,12 @@ type hiddenKeys struct {
 }
 
 // withoutShownKeys returns the request without those of its keys that Caddy would log, or nil if there are none. Caddy
-// conceals the header field Authorization itself.
+// conceals the header field Authorization itself. One key is taken out of a path, whatever follows it: how often a request is
+// begun anew is not for strangers to choose.
 func withoutShownKeys(r *http.Request) *http.Request {
+	if before, _ := r.Context().Value(hiddenKeysKey{}).(hiddenKeys); before.inPath {
+		return nil
+	}
 	var hidden hiddenKeys
 	key, rest, inPath := keys.FromPath(r.URL.EscapedPath())
 	switch fields := r.Header.Values("X-Api-Key"); {

@@ -130,6 +130,22 @@ func TestKeysOpenInEveryForm(t *testing.T) {
 	}
 }
 
+// One begun anew for each key in its path would be as deep in the stack as a stranger likes.
+func TestOneKeyIsTakenOutOfAPath(t *testing.T) {
+	g := newGateway(t)
+	g.start(authSite(t, "", ""))
+	req := g.request(t.Context(), chat("small", "hello", false))
+	req.URL.Path = strings.Repeat("/k/"+unknownKey, 100) + "/k/" + annsKey + req.URL.Path
+	resp, err := g.client("HTTP/1.1").Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	if resp.StatusCode != http.StatusUnauthorized {
+		t.Errorf("got %d", resp.StatusCode)
+	}
+}
+
 func TestKeysAreForTheirModelsOnly(t *testing.T) {
 	g := newGateway(t)
 	g.start(authSite(t, "", ""))
