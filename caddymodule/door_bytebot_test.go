@@ -327,7 +327,7 @@ func (d *door) dial(t *testing.T, client *http.Client, url string, header http.H
 		}
 		return resp.StatusCode
 	}
-	defer conn.CloseNow() //nolint:errcheck // nothing is to be said any more
+	defer conn.CloseNow()
 	if err := conn.Write(ctx, websocket.MessageBinary, []byte("RFB")); err != nil {
 		t.Errorf("%s: %v", url, err)
 	}

@@ -212,7 +212,7 @@ func (s *standIn) answer(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return
 	}
-	defer conn.CloseNow() //nolint:errcheck // the client is gone
+	defer conn.CloseNow()
 	for {
 		kind, message, err := conn.Read(r.Context())
 		if err != nil || conn.Write(r.Context(), kind, message) != nil {
