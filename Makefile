@@ -25,6 +25,10 @@ SOURCES := $(shell find llmgateway caddymodule -type f ! -name '*_test.go' ! -pa
 run: bin/caddy ## build what is missing, then run Caddy with the Caddyfile, and with .env if there is one
 	@$(WITH_LLAMA_SERVER) exec bin/caddy run --config $(CADDYFILE) $(if $(wildcard .env),--envfile .env) $(ARGS)
 
+.PHONY: setup
+setup: bin/caddy ## write .env with new passwords and keys, or fill in what it lacks
+	@./setup.sh
+
 .PHONY: build
 build: bin/caddy ## build bin/caddy through xcaddy, as xcaddy.json says
 
@@ -54,7 +58,7 @@ check: bin/caddy ## run what is quick: formats, go.mod, go vet, the Caddyfile
 lint: bin/golangci-lint ## run golangci-lint and shellcheck
 	bin/golangci-lint run --allow-parallel-runners
 	scripts/need.sh shellcheck
-	shellcheck *.sh scripts/*.sh .ci/run
+	shellcheck *.sh scripts/*.sh deploy/container/* .ci/run
 
 .PHONY: format
 format: bin/golangci-lint bin/caddy ## format the Go sources and the Caddyfile
