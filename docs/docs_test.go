@@ -76,3 +76,14 @@ func documents(t *testing.T) map[string]string {
 	}
 	return files
 }
+
+// A block is a fenced one of a document.
+type block struct{ language, text string }
+
+func blocks(document string) []block {
+	var all []block
+	for _, match := range regexp.MustCompile("(?ms)^```(\\w*)\n(.*?)^```$").FindAllStringSubmatch(document, -1) {
+		all = append(all, block{match[1], match[2]})
+	}
+	return all
+}
