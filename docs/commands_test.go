@@ -65,7 +65,7 @@ func commands(text string) []string {
 			}
 		}
 	}
-	text = regexp.MustCompile("(?ms)^```.*?^```$").ReplaceAllString(text, "")
+	text = fenced.ReplaceAllString(text, "")
 	for _, span := range regexp.MustCompile("`((?:bin/caddy|\\./\\w+\\.sh|podman|docker-compose|docker) ?[^`\n]*)`").FindAllStringSubmatch(text, -1) {
 		if name := span[1]; strings.Contains(name, " ") || strings.HasPrefix(name, "./") {
 			found = append(found, strings.NewReplacer(" [", " ", "]", "", "...", "").Replace(name))

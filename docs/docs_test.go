@@ -80,10 +80,14 @@ func documents(t *testing.T) map[string]string {
 // A block is a fenced one of a document.
 type block struct{ language, text string }
 
+var fenced = regexp.MustCompile("(?ms)^( *)```(\\w*)\n(.*?)^ *```$")
+
+// blocks returns the fenced blocks of a document, without the indent of a list that they are in.
 func blocks(document string) []block {
 	var all []block
-	for _, match := range regexp.MustCompile("(?ms)^```(\\w*)\n(.*?)^```$").FindAllStringSubmatch(document, -1) {
-		all = append(all, block{match[1], match[2]})
+	for _, match := range fenced.FindAllStringSubmatch(document, -1) {
+		text := regexp.MustCompile("(?m)^"+match[1]).ReplaceAllString(match[3], "")
+		all = append(all, block{match[2], text})
 	}
 	return all
 }

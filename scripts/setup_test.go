@@ -7,9 +7,10 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/crypto/bcrypt"
+
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
-	"golang.org/x/crypto/bcrypt"
 )
 
 const asCaddy = "LLMGATEWAY_TEST_AS_CADDY"

@@ -174,7 +174,7 @@ func run(t *testing.T, addresses string, env []string, program string, args ...s
 		"hostname": "#!/bin/sh\necho '" + addresses + " '\n",
 		"caddy":    "#!/bin/sh\necho \"caddy $*\"\n",
 	} {
-		if err := os.WriteFile(filepath.Join(bin, name), []byte(script), 0o755); err != nil { //nolint:gosec // a program
+		if err := os.WriteFile(filepath.Join(bin, name), []byte(script), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
