@@ -23,7 +23,7 @@ SOURCES := $(shell find llmgateway caddymodule -type f ! -name '*_test.go' ! -pa
 
 .PHONY: run
 run: bin/caddy ## build what is missing, then run Caddy with the Caddyfile, and with .env if there is one
-	@$(WITH_LLAMA_SERVER) exec bin/caddy run --config $(CADDYFILE) $(if $(wildcard .env),--envfile .env) $(ARGS)
+	@$(WITH_LLAMA_SERVER) HTTPS_PORT="$$(scripts/https-port.sh)" exec bin/caddy run --config $(CADDYFILE) $(if $(wildcard .env),--envfile .env) $(ARGS)
 
 .PHONY: setup
 setup: bin/caddy ## write .env with new passwords and keys, or fill in what it lacks
@@ -51,7 +51,9 @@ check: bin/caddy ## run what is quick: formats, go.mod, go vet, the Caddyfile
 	@files="$$("$$($(GO) env GOROOT)/bin/gofmt" -l .)"; [ -z "$$files" ] || { echo "please run make format:" $$files >&2; exit 1; }
 	$(GO) mod tidy -diff
 	$(GO) vet -race ./...
-	@diff="$$(bin/caddy fmt --diff Caddyfile)" || { grep '^[-+]' <<<"$$diff"; exit 1; }
+	@for file in Caddyfile deploy/caddy/*.caddy; do \
+		diff="$$(bin/caddy fmt --diff $$file)" || { echo "$$file:"; grep '^[-+]' <<<"$$diff"; exit 1; }; \
+	done
 	bin/caddy validate --config Caddyfile
 
 .PHONY: lint
@@ -64,7 +66,7 @@ lint: bin/golangci-lint tools/node_modules ## run golangci-lint, shellcheck, and
 .PHONY: format
 format: bin/golangci-lint bin/caddy ## format the Go sources and the Caddyfile
 	bin/golangci-lint fmt
-	bin/caddy fmt --overwrite Caddyfile
+	for file in Caddyfile deploy/caddy/*.caddy; do bin/caddy fmt --overwrite $$file; done
 
 # A module of its own, so that the linter's requirements are none of the product's.
 bin/golangci-lint: tools/go.mod tools/go.sum

@@ -27,9 +27,9 @@ func parseAuth(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 //		keys_from [<folder>]              # with a file for each client, and a key on each line; default: none
 //	}
 func (a *Auth) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	d.Next() // consume the directive's name
-	if d.NextArg() {
-		return d.ArgErr()
+	d.Next()         // consume the directive's name
+	if d.NextArg() { // which may be a key, and is not quoted
+		return d.Err("llm_auth takes a matcher and a block, and nothing else on its line")
 	}
 	seen := make(seenWords)
 	for nesting := d.Nesting(); d.NextBlock(nesting); {

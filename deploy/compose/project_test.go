@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -33,6 +34,16 @@ func example(t *testing.T) map[string]string {
 	values, err := dotenv.Read(filepath.Join(root, ".env.example"))
 	if err != nil {
 		t.Fatal(err)
+	}
+	return values
+}
+
+// described returns the variables of .env.example with those that are commented out.
+func described(t *testing.T) map[string]string {
+	t.Helper()
+	values := example(t)
+	for _, match := range regexp.MustCompile(`(?m)^#([A-Z_]+)=(.*)$`).FindAllStringSubmatch(sources(t, ".env.example")[".env.example"], -1) {
+		values[match[1]] = match[2]
 	}
 	return values
 }

@@ -41,7 +41,7 @@ func uses(t *testing.T, pattern *regexp.Regexp, files ...string) []use {
 }
 
 func TestVariablesOfComposeAreDescribed(t *testing.T) {
-	described := example(t)
+	described := described(t)
 	used := map[string]bool{}
 	for _, u := range uses(t, inCompose, "compose.yml", "deploy/compose/*.yml") {
 		used[u.name] = true
@@ -74,7 +74,7 @@ func TestVariablesOfTheCaddyfileAreDescribed(t *testing.T) {
 	}
 	// What means the machine's port outside and the container's inside, see compose.yml.
 	published := []string{"HTTP_PORT", "HTTPS_PORT", "LLM_PORT", "BYTEBOT_UI_PORT"}
-	described := example(t)
+	described := described(t)
 	given := load(t, "compose.yml", nil).Services["caddy"].Environment
 	for _, u := range uses(t, inCaddyfile, "Caddyfile", "deploy/caddy/*.caddy") {
 		if slices.Contains(fixed, u.name) {
@@ -97,7 +97,7 @@ func TestVariablesOfTheCaddyfileAreDescribed(t *testing.T) {
 func TestVariablesHaveALineEach(t *testing.T) {
 	lines := strings.Split(sources(t, ".env.example")[".env.example"], "\n")
 	for i, line := range lines {
-		if name, _, ok := strings.Cut(line, "="); ok && !strings.HasPrefix(line, "#") && (i == 0 || !strings.HasPrefix(lines[i-1], "# ")) {
+		if name, _, ok := strings.Cut(line, "="); ok && !strings.HasPrefix(line, "# ") && (i == 0 || !strings.HasPrefix(lines[i-1], "# ")) {
 			t.Errorf("%s has no comment", name)
 		}
 	}
@@ -105,7 +105,7 @@ func TestVariablesHaveALineEach(t *testing.T) {
 
 // TestSeedsVariablesAreThere checks the variables that the first layout of this project named.
 func TestSeedsVariablesAreThere(t *testing.T) {
-	described := example(t)
+	described := described(t)
 	for _, name := range []string{
 		"HF_API_KEY", "HF_MODEL", "OPENROUTER_API_KEY", "OPENROUTER_MODEL", "LOCAL_MODEL_PATH",
 		"DATABASE_URL", "BYTEBOT_DESKTOP_BASE_URL", "BYTEBOT_AGENT_BASE_URL",
