@@ -37,13 +37,24 @@ COPY llmgateway/ llmgateway/
 RUN mkdir -p /out/usr/bin \
 	&& GOAMD64="$GOAMD64" scripts/go.sh run ./caddymodule/cmd/build -o /out/usr/bin/caddy
 # What the image needs besides: certificates of authorities, and folders of the user that it runs as.
-COPY deploy/container/ /out/usr/local/bin/
+COPY deploy/container/llmgateway-healthcheck deploy/container/llmgateway-start /out/usr/local/bin/
 COPY Caddyfile /out/etc/caddy/
 COPY deploy/caddy/ /out/etc/caddy/deploy/caddy/
 COPY models/starter.gguf models/starter-mmproj.gguf /out/models/
 RUN mkdir -p /out/etc/ssl/certs /out/config /out/data \
 	&& cp /etc/ssl/certs/ca-certificates.crt /out/etc/ssl/certs/ \
 	&& chown 10001:10001 /out/config /out/data
+
+# What is in the image besides the packages of the image that it runs on, in CycloneDX's format.
+FROM caddy AS sbom
+COPY scripts/llama-server.sh scripts/
+COPY deploy/container/sbom/ deploy/container/sbom/
+ARG VERSION=0.0.0
+RUN mkdir /sbom \
+	&& scripts/go.sh run ./deploy/container/sbom -binary /out/usr/bin/caddy llmgateway "$VERSION" >/sbom/llmgateway.cdx.json \
+	&& scripts/go.sh run ./deploy/container/sbom llama-server "$VERSION" \
+		llama.cpp "$(sed -n 's/^version=//p' scripts/llama-server.sh)" \
+		node-llama-cpp "$(sed -n 's/^npm_version=//p' scripts/llama-server.sh)" >/sbom/llama-server.cdx.json
 
 FROM ${RUNTIME_IMAGE} AS remote-only
 ARG RUNTIME_PACKAGES=
@@ -52,6 +63,7 @@ RUN if [ -n "$RUNTIME_PACKAGES" ]; then apt-get update \
 	&& apt-get install -y --no-install-recommends $RUNTIME_PACKAGES \
 	&& rm -rf /var/lib/apt/lists/*; fi
 COPY --from=caddy /out/ /
+COPY --from=sbom /sbom/llmgateway.cdx.json /usr/share/sbom/
 ENV XDG_CONFIG_HOME=/config XDG_DATA_HOME=/data HOME=/data
 WORKDIR /
 VOLUME ["/config", "/data", "/models"]
@@ -67,8 +79,10 @@ LABEL org.opencontainers.image.title="LLMGateway" \
 	org.opencontainers.image.description="Caddy as the gateway to local and remote language models, and as Bytebot's front door" \
 	org.opencontainers.image.licenses="Apache-2.0" \
 	org.opencontainers.image.version="${VERSION}" \
-	org.opencontainers.image.revision="${REVISION}"
+	org.opencontainers.image.revision="${REVISION}" \
+	io.github.bytebot-llmgateway.sbom="/usr/share/sbom"
 
 FROM remote-only AS local
 COPY --from=llama-server /out/ /
+COPY --from=sbom /sbom/llama-server.cdx.json /usr/share/sbom/
 ENV LLAMA_SERVER=/opt/llama.cpp/llama-server

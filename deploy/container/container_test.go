@@ -76,8 +76,11 @@ func TestImageRunsAsNobodyInParticular(t *testing.T) {
 		t.Errorf("its health check is %s", check)
 	}
 	labels := last(t, "LABEL")
-	for _, label := range []string{"title", "description", "licenses", "version", "revision"} {
-		if !strings.Contains(labels, "org.opencontainers.image."+label+"=") {
+	for _, label := range []string{
+		"org.opencontainers.image.title", "org.opencontainers.image.description", "org.opencontainers.image.licenses",
+		"org.opencontainers.image.version", "org.opencontainers.image.revision", "io.github.bytebot-llmgateway.sbom",
+	} {
+		if !strings.Contains(labels, label+"=") {
 			t.Errorf("it has no label %s", label)
 		}
 	}
