@@ -258,6 +258,28 @@ func TestRecipeDataStaysInside(t *testing.T) {
 	}
 }
 
+// TestFirstStepsAreAnswered types what the READMEs ask of the gateway.
+func TestFirstStepsAreAnswered(t *testing.T) {
+	k := cook(t, "Local first, and a remote model when that is not enough")
+	k.recipe.commands = nil
+	for path, text := range documents(t) {
+		if filepath.Dir(path) != root {
+			continue
+		}
+		for _, command := range commands(text) {
+			if strings.HasPrefix(command, "curl http://localhost:7000/") {
+				k.recipe.commands = append(k.recipe.commands, strings.Replace(command, "curl ", "curl --silent --show-error --include ", 1))
+			}
+		}
+	}
+	if len(k.recipe.commands) < 2 {
+		t.Errorf("the READMEs ask %q", k.recipe.commands)
+	}
+	for i := range k.recipe.commands {
+		k.want(i, "local")
+	}
+}
+
 // TestRecipesAreValid checks each Caddyfile as it is written, with Caddy's own validation, and that it is formatted.
 func TestRecipesAreValid(t *testing.T) {
 	for name, value := range map[string]string{"STAFF_KEY": "staff-key-0123456789", "WEBSITE_KEY": "website-key-0123456789"} {

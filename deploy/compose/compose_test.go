@@ -268,7 +268,7 @@ func TestProfiles(t *testing.T) {
 	local := load(t, "compose.yml", nil)
 	for _, test := range tests {
 		t.Run(test.profile, func(t *testing.T) {
-			project := load(t, "compose.yml", map[string]string{"LLM_PROFILE": test.profile, "LLM_MEMORY": ""})
+			project := load(t, "compose.yml", map[string]string{"LLM_PROFILE": test.profile})
 			caddy := project.Services["caddy"]
 			gpus := 0
 			if caddy.Deploy != nil && caddy.Deploy.Resources.Reservations != nil {

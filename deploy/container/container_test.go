@@ -86,6 +86,13 @@ func TestImageRunsAsNobodyInParticular(t *testing.T) {
 	}
 }
 
+// TestDockerfileIsWhereItWas checks the place that the first layout of this project had for it.
+func TestDockerfileIsWhereItWas(t *testing.T) {
+	if read(t, "llmgateway/Dockerfile") != read(t, "Dockerfile") {
+		t.Error("llmgateway/Dockerfile is another one")
+	}
+}
+
 func TestDockerfilePinsWhatItStartsFrom(t *testing.T) {
 	images := map[string]string{}
 	stages := map[string]bool{}
