@@ -1,10 +1,12 @@
 package caddymodule
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -308,12 +310,29 @@ func TestKeysAndLoginsStandSideBySide(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Setenv("LOGIN_HASH", string(hash))
+	guard := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if cookie, err := r.Cookie("session"); err != nil || cookie.Value != "doras" {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		w.Header().Set("Remote-User", "dora")
+	}))
+	defer guard.Close()
 	site := authSite(t, `
+		@session header Cookie *
+		forward_auth @session `+strings.TrimPrefix(guard.URL, "http://")+` {
+			uri /
+			copy_headers Remote-User
+		}
 		@person header Authorization Basic*
 		basic_auth @person {
 			carl {env.LOGIN_HASH}
 		}`, "")
-	g.start(strings.Replace(site, "llm_auth {", "@program not header Authorization Basic*\nllm_auth @program {", 1))
+	g.start(strings.Replace(site, "llm_auth {", `@program {
+			not header Authorization Basic*
+			not header Cookie *
+		}
+		llm_auth @program {`, 1))
 	client := g.client("HTTP/1.1")
 	body := chat("small", "hello", false)
 	ask := func(user, password string, extra ...string) int {
@@ -334,6 +353,7 @@ func TestKeysAndLoginsStandSideBySide(t *testing.T) {
 	for name, got := range map[string]int{
 		"a key":            ask("", "", "Authorization", "Bearer "+annsKey),
 		"a login":          ask("carl", "secret"),
+		"a session":        ask("", "", "Cookie", "session=doras"),
 		"a key and no use": ask("", "", "X-Api-Key", bensKey),
 	} {
 		if got != http.StatusOK {
@@ -342,6 +362,7 @@ func TestKeysAndLoginsStandSideBySide(t *testing.T) {
 	}
 	for name, got := range map[string]int{
 		"nothing":           ask("", ""),
+		"a wrong session":   ask("", "", "Cookie", "session=anns", "X-Api-Key", unknownKey),
 		"a wrong login":     ask("carl", "wrong"),
 		"an unknown login":  ask("ann", annsKey),
 		"another scheme":    ask("", "", "Authorization", "Digest "+annsKey),
@@ -353,7 +374,7 @@ func TestKeysAndLoginsStandSideBySide(t *testing.T) {
 			t.Errorf("%s: got %d", name, got)
 		}
 	}
-	await(t, "entries of the log", func() bool { return g.handled() >= 10 })
+	await(t, "entries of the log", func() bool { return g.handled() >= 12 })
 	var users []string
 	for _, entry := range g.logged("handled request") {
 		if user, _ := entry["user"].(string); user != "" {
@@ -363,6 +384,52 @@ func TestKeysAndLoginsStandSideBySide(t *testing.T) {
 	slices.Sort(users)
 	if !slices.Equal(users, []string{"ann", "ben", "carl"}) {
 		t.Errorf("got %q", users)
+	}
+}
+
+// A request that is begun anew is one like any other: its body is as large as it likes, and its answer comes as it is made.
+func TestStreamsFlowWithAKeyInThePath(t *testing.T) {
+	heard := make(chan struct{}, 1)
+	url := upstream(t, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		sayRole(w)
+		say(w, "one")
+		select {
+		case <-heard:
+			say(w, "two")
+			sayDone(w)
+		case <-r.Context().Done():
+		}
+	})
+	t.Setenv("ANNS_KEY", annsKey)
+	g := newGateway(t)
+	g.start(`route {
+		llm_auth {
+			key ann {env.ANNS_KEY}
+		}
+		llm {
+			provider remote openai ` + url + `
+			model m {
+				to remote
+			}
+		}
+	}`)
+	prompt := strings.Repeat("large ", 1<<20)
+	for _, protocol := range protocols {
+		req := g.request(t.Context(), chat("m", prompt, true))
+		keyForms["path"](req, annsKey)
+		resp, err := g.client(protocol).Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := &stream{resp: resp, lines: bufio.NewReader(resp.Body)}
+		if err := s.word(); err != nil {
+			t.Fatalf("%s: %v", protocol, err)
+		}
+		heard <- struct{}{} // which the second word waits for
+		if text, err := s.rest(); err != nil || text != "onetwo" {
+			t.Errorf("%s: got %q, %v", protocol, text, err)
+		}
 	}
 }
 

@@ -208,6 +208,9 @@ func (d *door) visit(t *testing.T, client *http.Client, v caller, method, site, 
 	}
 	d.checkIdentity(t)
 	if resp.StatusCode == http.StatusOK {
+		if got := resp.Header.Get("Strict-Transport-Security") != ""; got != strings.HasPrefix(site, "https:") {
+			t.Errorf("%s%s: Strict-Transport-Security: got %t", site, path, got)
+		}
 		for name, want := range map[string]string{"X-Content-Type-Options": "nosniff", "X-Frame-Options": "SAMEORIGIN", "Referrer-Policy": "same-origin"} {
 			if got := resp.Header.Get(name); got != want {
 				t.Errorf("%s %s: %s: got %q, want %q", method, path, name, got, want)
@@ -264,6 +267,49 @@ func TestWebsocketsOpenForTheOwnPagesOfAUserOnly(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// HTTP/2 and HTTP/3 have a way of their own to open websockets (RFC 8441, RFC 9220). It opens nothing here; browsers then take
+// HTTP/1.1.
+func TestWebsocketsOpenOverHTTP1Only(t *testing.T) {
+	d := openDoor(t)
+	site := d.url("https", "bytebot.localhost", "HTTPS_PORT")
+	client := d.client("HTTP/3.0", "bytebot.localhost", "")
+	for _, v := range callers {
+		for _, path := range sockets {
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodConnect, site+path, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Proto = "websocket"
+			v.dress(req.Header, site)
+			resp, err := client.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = resp.Body.Close()
+			want := v.outcome
+			if want == 0 {
+				want = http.StatusNotFound
+			}
+			if resp.StatusCode != want {
+				t.Errorf("%s: %s: got %d, want %d", v.name, path, resp.StatusCode, want)
+			}
+		}
+	}
+	if reached := d.reached(); len(reached) > 0 {
+		t.Errorf("reached %q", reached)
+	}
+	// Over HTTP/2 the server does not even offer it, and the client knows.
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodConnect, site+sockets[1], nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header[":protocol"] = []string{"websocket"}
+	if resp, err := d.client("HTTP/2.0", "bytebot.localhost", "").Do(req); err == nil {
+		_ = resp.Body.Close()
+		t.Errorf("HTTP/2: got %d", resp.StatusCode)
 	}
 }
 
