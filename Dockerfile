@@ -41,8 +41,10 @@ COPY deploy/container/llmgateway-healthcheck deploy/container/llmgateway-start /
 COPY Caddyfile /out/etc/caddy/
 COPY deploy/caddy/ /out/etc/caddy/deploy/caddy/
 COPY models/starter.gguf models/starter-mmproj.gguf /out/models/
+# Paths in the Caddyfile are relative to its folder there as in the repository, models too.
 RUN mkdir -p /out/etc/ssl/certs /out/config /out/data \
 	&& cp /etc/ssl/certs/ca-certificates.crt /out/etc/ssl/certs/ \
+	&& ln -s /models /out/etc/caddy/models \
 	&& chown 10001:10001 /out/config /out/data
 
 # What is in the image besides the packages of the image that it runs on, in CycloneDX's format.
@@ -65,7 +67,7 @@ RUN if [ -n "$RUNTIME_PACKAGES" ]; then apt-get update \
 COPY --from=caddy /out/ /
 COPY --from=sbom /sbom/llmgateway.cdx.json /usr/share/sbom/
 ENV XDG_CONFIG_HOME=/config XDG_DATA_HOME=/data HOME=/data
-WORKDIR /
+WORKDIR /etc/caddy
 VOLUME ["/config", "/data", "/models"]
 EXPOSE 80 443 443/udp 7000
 USER 10001:10001

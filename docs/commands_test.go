@@ -136,7 +136,7 @@ func problemOfCaddy(t *testing.T, args []string) string {
 		}
 	}
 	for i, arg := range args {
-		if arg == "--config" && i+1 < len(args) && !strings.HasPrefix(args[i+1], "/") {
+		if arg == "--config" && i+1 < len(args) && args[i+1] != "-" {
 			return missingFile(args[i+1])
 		}
 	}
@@ -175,6 +175,7 @@ func problemOfEngine(t *testing.T, words []string) string {
 	}
 	switch args[0] {
 	case "logs", "exec":
+		args = slices.DeleteFunc(slices.Clone(args), func(arg string) bool { return arg == "--interactive" })
 		if !strings.Contains(string(compose), "container_name: "+args[1]+"\n") {
 			return "compose.yml has no container " + args[1]
 		}
