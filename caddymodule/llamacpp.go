@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -21,7 +22,8 @@ func init() {
 // settings share one process, across sites and reloads. Words are llama.cpp's own.
 type LlamaCPP struct {
 	// The model file, or a folder: then every model in it, and in the folders in it, is offered by its name, and comes and
-	// goes with its file. A path that ends in a slash is a folder even before there is one. Placeholders are resolved.
+	// goes with its file. A path that ends in a slash is a folder even before there is one. Placeholders are resolved; if they
+	// are empty, the provider is disabled.
 	Path string `json:"path,omitempty"`
 
 	// The context of one request in tokens, prompt and answer together. Default: what the model was trained for.
@@ -95,6 +97,7 @@ type LlamaCPP struct {
 
 	folder *llamaFolder // if there are many models
 	engine heldEngine   // if there is one
+	off    *disabled    // if there is none
 }
 
 const defaultMaxQueue = 64
@@ -109,6 +112,10 @@ func (LlamaCPP) CaddyModule() caddy.ModuleInfo {
 
 // Provision implements caddy.Provisioner. It takes hold of the engine, or of the folder, and starts nothing.
 func (l *LlamaCPP) Provision(ctx caddy.Context) error {
+	if l.Path != "" && strings.TrimSpace(caddy.NewReplacer().ReplaceAll(l.Path, "")) == "" {
+		l.off = &disabled{"the model file " + placeholderOnly(l.Path) + " is empty; set it to a GGUF file, such as models/starter.gguf"}
+		return nil
+	}
 	config, err := l.config()
 	if err != nil {
 		return err
@@ -129,6 +136,9 @@ func (l *LlamaCPP) Provision(ctx caddy.Context) error {
 	}
 	return l.engine.hold(config, maxQueue, time.Duration(l.MaxWait))
 }
+
+// switchedOff returns what takes the provider's place if it is disabled, or nil.
+func (l *LlamaCPP) switchedOff() *disabled { return l.off }
 
 // config translates the settings.
 func (l *LlamaCPP) config() (local.Config, error) {
