@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"sync"
 
 	"go.uber.org/zap"
@@ -85,12 +86,12 @@ func settingsCaddyfile(body []byte, filename string) ([]byte, []caddyconfig.Warn
 		filename = "config.yaml"
 	}
 	s, err := settings.Parse(body, os.LookupEnv)
-	if problems, ok := errors.AsType[settings.Problems](err); ok {
-		lines := make([]error, len(problems))
-		for i, problem := range problems {
-			lines[i] = fmt.Errorf("%s:%w", filename, problem)
+	if problems, ok := errors.AsType[settings.Errors](err); ok {
+		var lines []string
+		for _, problem := range problems {
+			lines = append(lines, filename+":"+problem.String())
 		}
-		return nil, nil, errors.Join(lines...)
+		return nil, nil, errors.New(strings.Join(lines, "\n"))
 	}
 	if err != nil {
 		return nil, nil, err

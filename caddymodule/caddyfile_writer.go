@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"bytes"
+	"regexp"
 	"strings"
 )
 
@@ -52,13 +53,11 @@ func (w *caddyfileWriter) raw(lines string) {
 
 // caddyfileToken quotes a word if it needs it. No word has a line break or a backquote; settings refuse them.
 func caddyfileToken(word string) string {
-	if word != "" && !strings.ContainsFunc(word, special) {
+	if harmlessToken.MatchString(word) {
 		return word
 	}
 	return "`" + word + "`"
 }
 
-// special reports whether a character may mean something to a Caddyfile, or be taken for the end of a word.
-func special(r rune) bool {
-	return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("{}./:_-@+~,=%$", r))
-}
+// harmlessToken matches what means nothing else to a Caddyfile and does not end a word.
+var harmlessToken = regexp.MustCompile(`^[A-Za-z0-9{}./:_@+~,=%$-]+$`)

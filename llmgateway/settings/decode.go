@@ -17,7 +17,7 @@ type positions map[any]*yaml.Node
 type decoder struct {
 	variables variables
 	at        positions
-	problems  Problems
+	problems  Errors
 }
 
 // defaulter is a section or a list's item that has defaults of its own.
@@ -41,7 +41,7 @@ func (d *decoder) decode(n *yaml.Node, path string, to reflect.Value) {
 	for n.Kind == yaml.AliasNode {
 		n = n.Alias
 	}
-	if _, ok := to.Addr().Interface().(custom); ok {
+	if _, ok := reflect.TypeAssert[custom](to.Addr()); ok {
 		d.scalar(n, path, to)
 		return
 	}
@@ -60,7 +60,7 @@ func (d *decoder) decode(n *yaml.Node, path string, to reflect.Value) {
 
 // mapping reads the fields of a struct.
 func (d *decoder) mapping(n *yaml.Node, path string, to reflect.Value) {
-	if s, ok := to.Addr().Interface().(defaulter); ok {
+	if s, ok := reflect.TypeAssert[defaulter](to.Addr()); ok {
 		s.setDefaults()
 	}
 	if n.Kind != yaml.MappingNode {
@@ -148,7 +148,7 @@ func (d *decoder) scalar(n *yaml.Node, path string, to reflect.Value) {
 
 // set parses the text of a single value.
 func set(to reflect.Value, text string) error {
-	if c, ok := to.Addr().Interface().(custom); ok {
+	if c, ok := reflect.TypeAssert[custom](to.Addr()); ok {
 		return c.set(text)
 	}
 	switch to.Kind() {
@@ -216,8 +216,8 @@ func fieldsOf(t reflect.Type) map[string]int {
 // fieldNames returns the names in the file, in the order of the struct.
 func fieldNames(t reflect.Type) []string {
 	var names []string
-	for i := range t.NumField() {
-		if name := t.Field(i).Tag.Get("yaml"); name != "" {
+	for field := range t.Fields() {
+		if name := field.Tag.Get("yaml"); name != "" {
 			names = append(names, name)
 		}
 	}

@@ -17,11 +17,11 @@ import (
 const maxSize = 1 << 20
 
 // Parse reads a config.yaml. lookup returns the values of variables that must be known at once, as os.LookupEnv does. What is
-// wrong is returned as [Problems], all that was found.
+// wrong is returned as [Errors], all that was found.
 func Parse(file []byte, lookup func(name string) (string, bool)) (*Settings, error) {
 	root, err := document(file)
 	if err != nil {
-		return nil, Problems{err}
+		return nil, Errors{err}
 	}
 	s := &Settings{at: make(positions)}
 	s.Server.setDefaults()

@@ -2,9 +2,9 @@ package settings
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // A Problem is something in a file that is wrong, or that its owner should know. It quotes no secret.
@@ -15,23 +15,23 @@ type Problem struct {
 	Message string
 }
 
-// Error implements error.
-func (p *Problem) Error() string { return fmt.Sprintf("%d:%d: %s", p.Line, p.Column, p.Message) }
+// String returns it as compilers do: the place, then the message.
+func (p *Problem) String() string { return fmt.Sprintf("%d:%d: %s", p.Line, p.Column, p.Message) }
 
-// Problems are all that were found in a file, in its order.
-type Problems []*Problem
+// Errors are all problems of a file that cannot be used, in its order.
+type Errors []*Problem
 
 // Error implements error. Each problem has a line of its own.
-func (ps Problems) Error() string {
-	errs := make([]error, len(ps))
+func (ps Errors) Error() string {
+	lines := make([]string, len(ps))
 	for i, p := range ps {
-		errs[i] = p
+		lines[i] = p.String()
 	}
-	return errors.Join(errs...).Error()
+	return strings.Join(lines, "\n")
 }
 
 // sorted returns them in the order of the file, without repetition.
-func (ps Problems) sorted() Problems {
+func (ps Errors) sorted() Errors {
 	slices.SortStableFunc(ps, func(a, b *Problem) int {
 		return cmp.Or(a.Line-b.Line, a.Column-b.Column, cmp.Compare(a.Message, b.Message))
 	})
