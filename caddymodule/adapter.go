@@ -98,7 +98,8 @@ func settingsCaddyfile(body []byte, filename string) ([]byte, []caddyconfig.Warn
 	}
 	if s.RateLimit != nil && s.RateLimit.Enabled {
 		if _, err := caddy.GetModule("http.handlers.rate_limit"); err != nil {
-			return nil, nil, fmt.Errorf("%s: rate_limit: this Caddy was built without github.com/mholt/caddy-ratelimit; build it with `make build`, or set enabled: false there", filename)
+			problem := s.Problem("rate_limit: this Caddy was built without github.com/mholt/caddy-ratelimit; build it with `make build`, or set enabled: false here", s.RateLimit)
+			return nil, nil, fmt.Errorf("%s:%v", filename, problem)
 		}
 	}
 	var warnings []caddyconfig.Warning

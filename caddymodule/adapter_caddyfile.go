@@ -179,17 +179,21 @@ func target(p *settings.Provider) string {
 
 // provider writes one provider.
 func (w *caddyfileWriter) provider(p *settings.Provider) {
+	words := []string{"provider", p.Name, p.Type}
 	switch p.Type {
 	case settings.LlamaCPP:
 		w.local(p)
 		return
-	case settings.HuggingFace, settings.OpenRouter:
-		w.open("provider", p.Name, p.Type)
-		if p.BaseURL != "" {
-			w.line("base_url", string(p.BaseURL))
+	case settings.OpenAICompatible:
+		words = []string{"provider", p.Name, "openai", string(p.BaseURL)}
+		if p.APIKey == "" {
+			w.line(words...)
+			return
 		}
-	default:
-		w.open("provider", p.Name, "openai", string(p.BaseURL))
+	}
+	w.open(words...)
+	if p.BaseURL != "" && p.Type != settings.OpenAICompatible {
+		w.line("base_url", string(p.BaseURL))
 	}
 	if p.APIKey != "" {
 		w.line("api_key", string(p.APIKey))

@@ -84,6 +84,9 @@ func (s *Settings) checkProvider(d *decoder, path string, i int) {
 	switch p.Type {
 	case LlamaCPP:
 		need(&p.ModelPath, string(p.ModelPath), "model_path", "models/starter.gguf")
+		if strings.HasSuffix(string(p.ModelPath), "/") {
+			d.errorf(s.where(&p.ModelPath), path+".model_path", "write a file; a Caddyfile can offer all models of a folder, and `caddy llm migrate` begins one")
+		}
 		for _, f := range []struct {
 			setting any
 			name    string

@@ -3,6 +3,7 @@ package settings
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"reflect"
 	"regexp"
@@ -40,10 +41,15 @@ func (s *Settings) Warnings() []*Problem {
 	if s.Server.Loopback() {
 		return nil
 	}
-	d := &decoder{at: s.at}
-	d.errorf(s.where(&s.Server.Host, &s.Server, s), "server.host",
-		"whoever reaches port %d at %s can use the models, and the providers' keys with them, without a key of their own; keep that network private, or listen on 127.0.0.1", s.Server.Port, s.Server.Host)
-	return d.problems
+	message := fmt.Sprintf("server.host: whoever reaches port %d at %s can use the models, and the providers' keys with them, without a key of their own; keep that network private, or listen on 127.0.0.1",
+		s.Server.Port, s.Server.Host)
+	return []*Problem{s.Problem(message, &s.Server.Host, &s.Server)}
+}
+
+// Problem returns a problem with the first of the settings, given by their addresses, that stands in the file.
+func (s *Settings) Problem(message string, settings ...any) *Problem {
+	n := s.where(settings...)
+	return &Problem{max(n.Line, 1), max(n.Column, 1), message}
 }
 
 // where returns the node of the first of some settings that stands in the file.
@@ -105,10 +111,9 @@ var (
 	anchorOf = regexp.MustCompile(`unknown anchor '([^']*)'`)
 )
 
-// syntaxProblem says where the parser failed. It tells the line at best; the column is then that of the line's text.
+// syntaxProblem says where the parser failed. The column is that of the line's text.
 func syntaxProblem(file []byte, err error) *Problem {
-	message := strings.TrimPrefix(err.Error(), "yaml: ")
-	line := 1
+	line, message := 1, strings.TrimPrefix(err.Error(), "yaml: ")
 	if m := lineOf.FindStringSubmatch(err.Error()); m != nil {
 		line, _ = strconv.Atoi(m[1])
 		message = strings.TrimPrefix(err.Error(), m[0])
@@ -117,9 +122,23 @@ func syntaxProblem(file []byte, err error) *Problem {
 			return &Problem{1 + bytes.Count(before, []byte("\n")), len(before) - bytes.LastIndexByte(before, '\n'), "this is not YAML: " + message}
 		}
 	}
-	lines := bytes.Split(file, []byte("\n"))
-	line = min(max(line, 1), len(lines))
+	lines := bytes.SplitAfter(file, []byte("\n"))
+	line = min(max(wrongLine(lines, line), 1), len(lines))
 	text := lines[line-1]
 	column := 1 + len(text) - len(bytes.TrimLeft(text, " \t"))
 	return &Problem{line, column, "this is not YAML: " + message}
+}
+
+// wrongLine returns the line behind the longest beginning of a file that is YAML. The parser tells where the list or the mapping
+// begins that it could not finish, which may be far from what is wrong in it. Of a long file this must do.
+func wrongLine(lines [][]byte, told int) int {
+	if len(lines) > 300 {
+		return told
+	}
+	for n := len(lines) - 1; n > 0; n-- {
+		if yaml.Unmarshal(bytes.Join(lines[:n], nil), new(yaml.Node)) == nil {
+			return n + 1
+		}
+	}
+	return 1
 }
