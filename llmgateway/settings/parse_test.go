@@ -56,7 +56,7 @@ var wrong = []struct {
 	message    string
 	form       bool
 }{
-	{"unknown field", remote("modle: x"), 6, 5, `providers[0]: there is no field "modle" (did you mean model?); there are: name, type, enabled, model,`, true},
+	{"unknown field", remote("modell: x"), 6, 5, `providers[0]: there is no field "modell" (did you mean model?); there are: name, type, enabled, model,`, true},
 	{"unknown section", "provider: []\n" + minimal, 1, 1, `there is no field "provider" (did you mean providers?)`, true},
 	{"unlike any field", "frobnication: 1\n" + minimal, 1, 1, `there is no field "frobnication"; there are: server, providers`, true},
 	{"swapped letters", "server:\n  prot: 1\n" + minimal, 2, 3, "did you mean port?", true},
@@ -283,7 +283,7 @@ func TestOrderOfPicks(t *testing.T) {
 
 func TestNearestName(t *testing.T) {
 	known := []string{"model", "model_path", "name", "enabled"}
-	for wrong, want := range map[string]string{"modle": "model", "modelpath": "model_path", "Name": "name", "nmae": "name", "enable": "enabled", "x": "", "": "", "something": "", strings.Repeat("model", 100): ""} {
+	for wrong, want := range map[string]string{"modell": "model", "modelpath": "model_path", "Name": "name", "nmae": "name", "enable": "enabled", "x": "", "": "", "something": "", strings.Repeat("model", 100): ""} {
 		if got := nearest(wrong, known); got != want {
 			t.Errorf("%s: got %q, want %q", wrong, got, want)
 		}
