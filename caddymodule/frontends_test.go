@@ -39,7 +39,7 @@ type frontEnd struct {
 	edits         func(frontCase) edits
 }
 
-// frontEnds are the user's own config.yaml, but for where it listens and where its services are, and a Caddyfile written by
+// frontEnds are the user's own config.yaml, but for where it listens, what it runs on and where its services are, and a Caddyfile written by
 // hand. It is not the one that the adapter makes.
 var frontEnds = []frontEnd{
 	{"config.yaml", "llmgateway", func(t *testing.T, port string) string {
@@ -50,6 +50,7 @@ var frontEnds = []frontEnd{
 		return edits{
 			{"host: 0.0.0.0", "host: 127.0.0.1"},
 			{"port: 7000", "port: " + port},
+			{"n_threads: 4", "n_threads: 1"}, // more than there are processors make a model slow
 			{"type: huggingface", "type: huggingface\n    base_url: ${HF_BASE_URL}"},
 			{"type: openrouter", "type: openrouter\n    base_url: ${OPENROUTER_BASE_URL}"},
 		}.apply(t, string(seed))
@@ -79,7 +80,7 @@ const handWritten = `http://localhost:7000, http://127.0.0.1:7000 {
 		llm {
 			provider local llamacpp {env.LOCAL_MODEL_PATH} {
 				n_ctx 4096
-				n_threads 4
+				n_threads 1
 				n_gpu_layers 0
 				f16_kv
 				use_mlock
