@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"runtime"
 	"strings"
 	"time"
 
@@ -32,7 +33,7 @@ type LlamaCPP struct {
 	// How many prompt tokens are processed at once. Default: llama-server's.
 	NBatch int `json:"n_batch,omitempty"`
 
-	// The number of threads. Default: one for each physical core.
+	// The number of threads, at most one for each processor. Default: one for each physical core.
 	NThreads int `json:"n_threads,omitempty"`
 
 	// How many layers go to the GPU: a number, or `all`. Default: as many as fit.
@@ -156,7 +157,7 @@ func (l *LlamaCPP) config() (local.Config, error) {
 		MMProj:     repl.ReplaceAll(l.MMProj, ""),
 		NCtx:       l.NCtx,
 		NBatch:     l.NBatch,
-		NThreads:   l.NThreads,
+		NThreads:   min(l.NThreads, runtime.NumCPU()), // others would wait for their turn in a loop, and the rest for them
 		NGPULayers: l.NGPULayers,
 		NParallel:  l.NParallel,
 		CacheTypeK: cmp.Or(l.CacheTypeK, kv),

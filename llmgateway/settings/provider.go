@@ -47,7 +47,7 @@ type Params struct {
 	NCtx int `yaml:"n_ctx" range:"1-100000000"`
 	// How many prompt tokens are processed at once. Left out, llama.cpp's own choice.
 	NBatch int `yaml:"n_batch" range:"1-1000000"`
-	// The number of threads. Left out, one for each physical core.
+	// The number of threads, at most one for each processor. Left out, one for each physical core.
 	NThreads int `yaml:"n_threads" range:"1-4096"`
 	// How many layers go to the GPU: a number, or all (also written -1). Left out, as many as fit.
 	NGPULayers *Layers `yaml:"n_gpu_layers"`
