@@ -75,6 +75,30 @@ func TestSchemaAgreesWithTheParser(t *testing.T) {
 	}
 }
 
+// TestDocumentKnowsEveryField reads the reference of the format, whose examples must be right.
+func TestDocumentKnowsEveryField(t *testing.T) {
+	text, err := os.ReadFile("../../docs/config-yaml.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	document := string(text)
+	for _, section := range []reflect.Type{
+		reflect.TypeFor[Server](), reflect.TypeFor[Provider](), reflect.TypeFor[Params](), reflect.TypeFor[AutoPick](), reflect.TypeFor[Cache](), reflect.TypeFor[RateLimit](),
+	} {
+		for _, name := range fieldNames(section) {
+			if !strings.Contains(document, "\n| `"+name+"` | ") {
+				t.Errorf("docs/config-yaml.md does not explain %s", name)
+			}
+		}
+	}
+	for i, part := range strings.Split(document, "```yaml\n")[1:] {
+		example, _, _ := strings.Cut(part, "```")
+		if _, err := Parse([]byte(example), none); err != nil {
+			t.Errorf("example %d: %v", i+1, err)
+		}
+	}
+}
+
 // instance returns a YAML document as the schema's checker expects it.
 func instance(t *testing.T, text string) any {
 	t.Helper()
