@@ -283,7 +283,7 @@ func TestOrderOfPicks(t *testing.T) {
 
 func TestNearestName(t *testing.T) {
 	known := []string{"model", "model_path", "name", "enabled"}
-	for wrong, want := range map[string]string{"modell": "model", "modelpath": "model_path", "Name": "name", "nmae": "name", "enable": "enabled", "x": "", "": "", "something": "", strings.Repeat("model", 100): ""} {
+	for wrong, want := range map[string]string{"modell": "model", "modelpath": "model_path", "Name": "name", "naem": "name", "enable": "enabled", "x": "", "": "", "something": "", strings.Repeat("model", 100): ""} {
 		if got := nearest(wrong, known); got != want {
 			t.Errorf("%s: got %q, want %q", wrong, got, want)
 		}
