@@ -143,7 +143,8 @@ func configuredModels(config []byte) ([]inspect.Entry, error) {
 	return entries, err
 }
 
-// providedModels returns what a provider runs, with the memory that its settings ask for.
+// providedModels returns what a provider runs, with the memory that its settings ask for, and what it does not offer of its
+// folder.
 func providedModels(data []byte) ([]*inspect.Model, error) {
 	var l LlamaCPP
 	if err := json.Unmarshal(data, &l); err != nil {
@@ -167,7 +168,19 @@ func providedModels(data []byte) ([]*inspect.Model, error) {
 		m.Estimate(c.Load())
 		models = append(models, m)
 	}
-	return models, nil
+	if !local.IsFolder(c.ModelPath) {
+		return models, nil
+	}
+	found, err := local.List(c.ModelPath)
+	for _, f := range found {
+		if f.Problem == "" {
+			continue
+		}
+		m, _ := inspect.Open(f.Path)
+		m.Problem = f.Problem
+		models = append(models, m)
+	}
+	return models, err
 }
 
 // adminTime is how long a running gateway is waited for; a list of files is worth more than its states.
@@ -179,29 +192,57 @@ func (l *modelLister) addStates(entries []inspect.Entry, config []byte) {
 	if err != nil {
 		return
 	}
-	states := make(chan map[string]string, 1)
+	known := make(chan modelStates, 1)
 	go func() {
-		defer close(states)
-		resp, err := caddycmd.AdminAPIRequest(address, http.MethodGet, "/llm/engines", nil, nil)
+		defer close(known)
+		resp, err := caddycmd.AdminAPIRequest(address, http.MethodGet, "/llm/status", nil, nil)
 		if err != nil {
 			return
 		}
 		defer resp.Body.Close()
-		var engines []struct{ Name, State string }
-		if json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&engines) != nil {
+		var states modelStates
+		if json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&states) != nil {
 			return
 		}
-		byName := make(map[string]string, len(engines))
-		for _, e := range engines {
-			byName[e.Name] = e.State
-		}
-		states <- byName
+		known <- states
 	}()
 	select {
-	case byName := <-states:
+	case states := <-known:
 		for i := range entries {
-			entries[i].State = byName[entries[i].Name]
+			entries[i].State = states.of(entries[i])
 		}
 	case <-time.After(adminTime):
 	}
+}
+
+// modelStates is what is looked at of a gateway's status.
+type modelStates struct {
+	Providers []struct {
+		Name, State string
+		Models      map[string]struct{ State string }
+	}
+	Engines []struct{ Name, State string }
+}
+
+// of returns the state of a model, or nothing if it is not known. A model of a configuration is known by its provider, since
+// several may have models of one name.
+func (s modelStates) of(e inspect.Entry) string {
+	if e.Provider == "" {
+		for _, engine := range s.Engines {
+			if engine.Name == e.Name {
+				return engine.State
+			}
+		}
+		return ""
+	}
+	for _, p := range s.Providers {
+		switch {
+		case p.Name != e.Provider:
+		case p.Models == nil:
+			return p.State
+		default:
+			return p.Models[e.Name].State
+		}
+	}
+	return ""
 }
