@@ -126,7 +126,9 @@ func (rec *record) answering(a llmgateway.Attempt) {
 	header := rec.w.Header()
 	header["X-Llm-Provider"] = []string{a.Provider}
 	header["X-Llm-Model"] = []string{headerValue(a.Model)}
-	if rec.cache = rec.asked; rec.cache.Result != "" {
+	rec.cache = rec.asked
+	cacheResults.add(rec.cache.Result)
+	if rec.cache.Result != "" {
 		header["X-Cache"] = []string{strings.ToUpper(string(rec.cache.Result))}
 	}
 	if rec.cache.Result == llmgateway.CacheHit {
