@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -61,7 +63,9 @@ func (a *App) registerLimit(l *Limit) error {
 }
 
 // Provision implements caddy.Provisioner.
-func (*App) Provision(ctx caddy.Context) error { return engineCollector{}.register(ctx) }
+func (*App) Provision(ctx caddy.Context) error {
+	return registerMetrics(ctx, slices.Concat(requestCollectors, []prometheus.Collector{engineCollector{}, gatewayCollector{}})...)
+}
 
 // Validate implements caddy.Validator.
 func (a *App) Validate() error {

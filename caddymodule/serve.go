@@ -97,7 +97,7 @@ func (h *Handler) generate(w http.ResponseWriter, r *http.Request, op llmgateway
 	req, err := h.read(r, op)
 	if err == nil {
 		defer req.Body.Release()
-		rec.request = req
+		rec.asks(req)
 		defer rec.settle(nil) // if there is a panic
 		err = rec.reserve(r.Context())
 	}

@@ -159,7 +159,7 @@ func TestAdminActionsSayWhatIsWrongWithThem(t *testing.T) {
 }
 
 func TestStatusShowsTheWholeGatewayAndNoSecrets(t *testing.T) {
-	const secret = "sk-planted-secret" //nolint:gosec // what must not be shown
+	const secret = "sk-planted-secret"
 	url, asked := countingUpstream(t)
 	a := newFragile(t)
 	g := newGateway(t)
