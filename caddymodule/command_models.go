@@ -93,12 +93,40 @@ func (l *modelLister) list(w io.Writer, paths []string) error {
 
 // configuredModels returns the local models of an adapted configuration, wherever its handlers are.
 func configuredModels(config []byte) ([]inspect.Entry, error) {
+	providers, err := configuredProviders(config)
+	if err != nil {
+		return nil, err
+	}
+	var entries []inspect.Entry
+	for _, p := range providers {
+		if p.kind != "llamacpp" {
+			continue
+		}
+		models, err := providedModels(p.config)
+		if err != nil {
+			return nil, fmt.Errorf("provider %s: %w", p.name, err)
+		}
+		for _, m := range models {
+			entries = append(entries, inspect.Entry{Model: m, Provider: p.name})
+		}
+	}
+	return entries, nil
+}
+
+// configuredProvider is a provider of some llm handler.
+type configuredProvider struct {
+	name, kind string
+	config     json.RawMessage
+}
+
+// configuredProviders returns the providers of an adapted configuration, wherever its handlers are, each once: sites may
+// import the same snippet.
+func configuredProviders(config []byte) ([]configuredProvider, error) {
 	var tree any
 	if err := json.Unmarshal(config, &tree); err != nil {
 		return nil, fmt.Errorf("reading the configuration: %w", err)
 	}
-	var entries []inspect.Entry
-	seen := make(map[string]bool)
+	var found []configuredProvider
 	var walk func(any) error
 	walk = func(node any) error {
 		switch node := node.(type) {
@@ -112,23 +140,19 @@ func configuredModels(config []byte) ([]inspect.Entry, error) {
 			providers, _ := node["providers"].(map[string]any)
 			for _, name := range slices.Sorted(maps.Keys(providers)) {
 				p, _ := providers[name].(map[string]any)
-				if node["handler"] != "llm" || p["type"] != "llamacpp" {
+				kind, _ := p["type"].(string)
+				if node["handler"] != "llm" || kind == "" {
 					continue
 				}
+				delete(p, "type") // which is not the module's own
 				data, err := json.Marshal(p)
 				if err != nil {
 					return err
 				}
-				if seen[name+string(data)] { // sites that import the same snippet
-					continue
-				}
-				seen[name+string(data)] = true
-				models, err := providedModels(data)
-				if err != nil {
-					return fmt.Errorf("provider %s: %w", name, err)
-				}
-				for _, m := range models {
-					entries = append(entries, inspect.Entry{Model: m, Provider: name})
+				if !slices.ContainsFunc(found, func(other configuredProvider) bool {
+					return other.name == name && other.kind == kind && string(other.config) == string(data)
+				}) {
+					found = append(found, configuredProvider{name, kind, data})
 				}
 			}
 			for _, key := range slices.Sorted(maps.Keys(node)) {
@@ -140,7 +164,7 @@ func configuredModels(config []byte) ([]inspect.Entry, error) {
 		return nil
 	}
 	err := walk(tree)
-	return entries, err
+	return found, err
 }
 
 // providedModels returns what a provider runs, with the memory that its settings ask for, and what it does not offer of its
