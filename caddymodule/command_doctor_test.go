@@ -89,10 +89,20 @@ func TestDoctorLooksAtAllThatAConfigurationNeeds(t *testing.T) {
 		area, subject string
 		verdict       doctor.Verdict
 	}{
-		{"configuration", "examined", doctor.OK}, {"provider", "good", doctor.OK}, {"provider", "refused", doctor.Failure},
-		{"provider", "off", doctor.Warning}, {"clock", "good", doctor.OK}, {"model", "near", doctor.OK}, {"model", "gone", doctor.Failure},
-		{"memory", "", doctor.OK}, {"llama-server", "", doctor.OK}, {"port", g.address, doctor.OK}, {"folder", "Caddy", doctor.OK},
-		{"folder", "sockets", doctor.OK}, {"folder", "cache_dir of near", doctor.OK}, {"certificate", "", doctor.Warning}, // it is for a day
+		{"configuration", "examined", doctor.OK},
+		{"provider", "good", doctor.OK},
+		{"provider", "refused", doctor.Failure},
+		{"provider", "off", doctor.Warning},
+		{"clock", "good", doctor.OK},
+		{"model", "near", doctor.OK},
+		{"model", "gone", doctor.Failure},
+		{"memory", "", doctor.OK},
+		{"llama-server", "", doctor.OK},
+		{"port", g.address, doctor.OK},
+		{"folder", "Caddy", doctor.OK},
+		{"folder", "sockets", doctor.OK},
+		{"folder", "cache_dir of near", doctor.OK},
+		{"certificate", "", doctor.Warning}, // it is for a day
 	} {
 		if got := finding(t, report, want.area, want.subject); got.Verdict != want.verdict {
 			t.Errorf("%s %s: got %+v", want.area, want.subject, got)
