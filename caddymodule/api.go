@@ -7,6 +7,7 @@ import (
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/anthropic"
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/openai"
+	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/responses"
 )
 
 // api is how the requests of an endpoint are read, and how it answers.
@@ -36,6 +37,9 @@ func (a api) wrongMethod(w http.ResponseWriter, allowed string) {
 		Message: "this endpoint takes only " + allowed,
 	})
 }
+
+// response is OpenAI's newer API.
+var response = api{read: responses.Read, write: responses.Write, fail: openai.WriteError}
 
 // release gives up the bodies of a request.
 func release(req *llmgateway.Request) {

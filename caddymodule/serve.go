@@ -29,6 +29,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		return h.generate(w, r, openAI(llmgateway.Completion))
 	case "/embeddings":
 		return h.generate(w, r, openAI(llmgateway.Embeddings))
+	case "/responses":
+		return h.generate(w, r, response)
 	case "/messages", "/messages/count_tokens":
 		if !versioned { // a name that others use too
 			break
@@ -48,7 +50,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if versioned {
 		openai.WriteError(w, &llmgateway.Error{
 			Kind: llmgateway.InvalidRequest, Status: http.StatusNotFound,
-			Message: "there is no such endpoint; there are: POST /v1/chat/completions, POST /v1/completions, POST /v1/embeddings, POST /v1/messages, POST /v1/messages/count_tokens, GET /v1/models, GET /v1/model/info",
+			Message: "there is no such endpoint; there are: POST /v1/chat/completions, POST /v1/completions, POST /v1/embeddings, POST /v1/responses, POST /v1/messages, POST /v1/messages/count_tokens, GET /v1/models, GET /v1/model/info",
 		})
 		return nil
 	}
@@ -82,7 +84,9 @@ func (h *Handler) get(w http.ResponseWriter, r *http.Request, object func() (any
 	return writeJSON(w, http.StatusOK, o)
 }
 
-func wrongMethod(w http.ResponseWriter, allowed string) { openAI(llmgateway.Chat).wrongMethod(w, allowed) }
+func wrongMethod(w http.ResponseWriter, allowed string) {
+	openAI(llmgateway.Chat).wrongMethod(w, allowed)
+}
 
 // maxBody is the most that is read of a request when no request_body limit is set.
 const maxBody = 1 << 30

@@ -1,9 +1,6 @@
 package anthropic
 
 import (
-	"encoding/base64"
-	"strings"
-
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/dialect"
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/openai"
 )
@@ -72,12 +69,12 @@ func readDocument(c *dialect.Chat, b block) ([]dialect.Part, error) {
 			head = append(head, parts...)
 		}
 		return head, nil
-	case kind == "base64" && isText(media):
-		text, err := base64.StdEncoding.DecodeString(m[2].Text())
-		if err != nil {
+	case kind == "base64" && dialect.IsText(media):
+		text, ok := dialect.DecodeText(m[2].Inner())
+		if !ok {
 			return nil, dialect.Invalid("messages", `the "data" of a document is not base64`)
 		}
-		return append(head, dialect.Plain(string(text))), nil
+		return append(head, dialect.Plain(text)), nil
 	case kind == "base64" && m[1].IsString() && m[2].IsString():
 		file := dialect.File(title, []byte("data:"), m[1].Inner(), []byte(";base64,"), m[2].Inner())
 		return append(head[min(1, len(head)):], file), nil
@@ -86,13 +83,6 @@ func readDocument(c *dialect.Chat, b block) ([]dialect.Part, error) {
 		return nil, nil
 	}
 	return nil, dialect.Invalid("messages", `the "source" of a document must be text, content, base64, url or file`)
-}
-
-// isText reports whether a model can read a document of the type as it is.
-func isText(media string) bool {
-	media, _, _ = strings.Cut(media, ";")
-	return strings.HasPrefix(media, "text/") || strings.HasSuffix(media, "/json") || strings.HasSuffix(media, "/xml") ||
-		strings.HasSuffix(media, "+json") || strings.HasSuffix(media, "+xml") || media == "application/x-yaml"
 }
 
 // readSearchResult returns a search result that the client has found, with where it is from.

@@ -31,8 +31,9 @@ type Block struct {
 	// ID and Name are a call's.
 	ID, Name string
 
-	text  strings.Builder
-	ended bool
+	text         strings.Builder
+	begun, ended bool // the listener knows
+	told         int  // how much of the text the listener knows
 }
 
 // Text is what was thought or said, or a call's arguments, as far as they have come.
@@ -76,6 +77,7 @@ type Reader struct {
 	calls  []*Block
 	refs   []openai.CallRef // of calls
 	blocks int
+	known  bool // who answers
 }
 
 // NewReader returns a Reader that tells to of the blocks.
@@ -97,10 +99,20 @@ func (r *Reader) End() {
 	}
 }
 
-func (r *Reader) read(answer gjson.Result, member string) {
+// About takes in what a chunk says of the whole answer, ahead of its blocks.
+func (r *Reader) About(data []byte) { r.about(gjson.ParseBytes(data)) }
+
+func (r *Reader) about(answer gjson.Result) {
 	r.Facts.ID = cmp.Or(r.Facts.ID, answer.Get("id").String())
 	r.Facts.Model = cmp.Or(r.Facts.Model, answer.Get("model").String())
 	r.Facts.Created = cmp.Or(r.Facts.Created, answer.Get("created").Int())
+}
+
+func (r *Reader) read(answer gjson.Result, member string) {
+	if !r.known {
+		r.about(answer)
+		r.known = true
+	}
 	answer.Get("choices").ForEach(func(_, choice gjson.Result) bool {
 		if choice.Get("index").Int() == 0 {
 			r.choice(choice, choice.Get(member))

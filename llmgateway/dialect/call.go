@@ -31,7 +31,12 @@ func (r *Reader) call(piece gjson.Result) {
 		r.Facts.Calls = true
 		r.begin(b)
 	}
-	r.add(r.calls[at], text)
+	b := r.calls[at]
+	if b.Name == "" && ref.Name != "" {
+		b.Name = ref.Name // it came late, which is why the call has not been told yet
+		r.tell()
+	}
+	r.add(b, text)
 }
 
 // begin puts a block behind those that are open. It is told when they are complete.
@@ -39,10 +44,24 @@ func (r *Reader) begin(b *Block) {
 	b.Index = r.blocks
 	r.blocks++
 	r.open = append(r.open, b)
-	if len(r.open) == 1 {
+	r.tell()
+	r.advance()
+}
+
+// tell tells what is known of the first block and has not been told. A call without a name waits for it.
+func (r *Reader) tell() {
+	if len(r.open) == 0 || r.open[0].Kind == Called && r.open[0].Name == "" {
+		return
+	}
+	b := r.open[0]
+	if !b.begun {
+		b.begun = true
 		r.to.Begin(b)
 	}
-	r.advance()
+	if text := b.text.String(); len(text) > b.told {
+		r.to.Add(b, text[b.told:])
+		b.told = len(text)
+	}
 }
 
 // add adds to a block that is open. What comes for one that is complete is dropped.
@@ -52,7 +71,7 @@ func (r *Reader) add(b *Block, piece string) {
 	}
 	b.text.WriteString(piece)
 	if b == r.open[0] {
-		r.to.Add(b, piece)
+		r.tell()
 		r.advance()
 	}
 }
@@ -64,19 +83,17 @@ func (r *Reader) advance() {
 	}
 }
 
-// pop ends the first block, and begins the next.
+// pop ends the first block, and tells of the next.
 func (r *Reader) pop() {
-	r.open[0].ended = true
-	r.to.End(r.open[0])
-	r.open = r.open[1:]
-	if len(r.open) == 0 {
-		return
-	}
 	b := r.open[0]
-	r.to.Begin(b)
-	if b.text.Len() > 0 {
-		r.to.Add(b, b.text.String())
+	if b.Kind == Called && b.Name == "" {
+		b.Name = "unknown"
+		r.tell()
 	}
+	b.ended = true
+	r.to.End(b)
+	r.open = r.open[1:]
+	r.tell()
 }
 
 // Token returns a new id's random part.
