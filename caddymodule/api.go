@@ -13,9 +13,11 @@ import (
 // api is how the requests of an endpoint are read, and how it answers.
 type api struct {
 	// read takes over the body's reference unless it fails.
-	read  func(*llmgateway.Body) (*llmgateway.Request, error)
-	write func(http.ResponseWriter, *llmgateway.Request, iter.Seq2[llmgateway.Event, error], *openai.Pinger, func() string) error
-	fail  func(http.ResponseWriter, error)
+	read func(*llmgateway.Body) (*llmgateway.Request, error)
+	// forward are header fields that go to whoever speaks the API.
+	forward []string
+	write   func(http.ResponseWriter, *llmgateway.Request, iter.Seq2[llmgateway.Event, error], *openai.Pinger, func() string) error
+	fail    func(http.ResponseWriter, error)
 }
 
 // openAI returns the API that the core speaks itself.
@@ -28,7 +30,10 @@ func openAI(op llmgateway.Operation) api {
 }
 
 // messages is Anthropic's API.
-var messages = api{read: anthropic.Read, write: anthropic.Write, fail: anthropic.WriteError}
+var messages = api{
+	read: anthropic.Read, forward: []string{"Anthropic-Version", "Anthropic-Beta"},
+	write: anthropic.Write, fail: anthropic.WriteError,
+}
 
 func (a api) wrongMethod(w http.ResponseWriter, allowed string) {
 	w.Header().Set("Allow", allowed)

@@ -159,6 +159,7 @@ func (h *Handler) read(r *http.Request, api api) (*llmgateway.Request, error) {
 	}
 	req.Tenant = tenant(r)
 	req.Header = headerOf(r, h.ruleHeaders)
+	req.Forward = headerOf(r, api.forward)
 	req.Cache = cacheControl(r.Header.Values("Cache-Control"))
 	if name := r.Header.Get("X-Llm-Provider"); name != "" {
 		if req.Provider != "" && req.Provider != name {

@@ -21,6 +21,9 @@ const (
 	Responses Operation = "responses"
 )
 
+// Foreign reports whether the operation belongs to another API than chat's, so that its bodies are in other words.
+func (op Operation) Foreign() bool { return op == Messages || op == Responses }
+
 // Request is one request in OpenAI's wire format: the client's own bytes, and what one scan over them found.
 //
 // It is read-only once made. Whoever needs another model or another mode copies the struct and changes the copy; the
