@@ -130,7 +130,9 @@ func (r *Reader) choice(choice, message gjson.Result) {
 	r.content(message.Get("content"))
 	r.text(Refused, message.Get("refusal"))
 	message.Get("tool_calls").ForEach(func(_, call gjson.Result) bool {
-		r.call(call)
+		if call.IsObject() { // null is walked too
+			r.call(call)
+		}
 		return true
 	})
 	if reason := choice.Get("finish_reason"); reason.Type == gjson.String {
