@@ -5,7 +5,7 @@ import (
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/openai"
 )
 
-func readMessages(c *dialect.Chat, root openai.Value) error {
+func readMessages(c *dialect.Chat, root dialect.Root) error {
 	m := root.Pick("system", "messages")
 	if err := readSystem(c, m[0]); err != nil {
 		return err

@@ -15,7 +15,7 @@ import (
 // Read makes a chat's request of a body of POST /v1/messages. The client's own is its Native, which keeps
 // the body.
 func Read(body *llmgateway.Body) (*llmgateway.Request, error) {
-	native, root, err := dialect.ReadNative(llmgateway.Messages, body)
+	root, err := dialect.ReadNative(llmgateway.Messages, body)
 	if err != nil {
 		return nil, err
 	}
@@ -27,7 +27,7 @@ func Read(body *llmgateway.Body) (*llmgateway.Request, error) {
 		return nil, err
 	}
 	readSettings(&c, root)
-	return c.Request(native)
+	return c.Request(root.Request), nil
 }
 
 // sameMembers are members that chat has by the same name.
@@ -36,7 +36,7 @@ var sameMembers = []string{"max_tokens", "temperature", "top_p", "top_k", "provi
 // maxUser is the longest name of a user that chat's servers take.
 const maxUser = 64
 
-func readSettings(c *dialect.Chat, root openai.Value) {
+func readSettings(c *dialect.Chat, root dialect.Root) {
 	for i, value := range root.Pick(sameMembers...) {
 		c.Set(sameMembers[i], value)
 	}

@@ -11,7 +11,7 @@ import (
 //
 // Tools that Anthropic defines or runs itself, such as its web search, mean nothing to other models. They are left out if the
 // model can do without: if there are other tools, and it is free to choose.
-func readTools(c *dialect.Chat, root openai.Value) error {
+func readTools(c *dialect.Chat, root dialect.Root) error {
 	m := root.Pick("tools", "tool_choice")
 	var foreign []string
 	for tool := range m[0].Elements() {

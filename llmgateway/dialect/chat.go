@@ -1,7 +1,6 @@
 package dialect
 
 import (
-	"bytes"
 	"fmt"
 
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
@@ -59,39 +58,65 @@ func (c *Chat) Cannot(param, format string, args ...any) {
 const room = 8 << 10
 
 // Request returns the request that the chat is. Its Native is the client's own, which it refers to.
-func (c *Chat) Request(native *llmgateway.Request) (*llmgateway.Request, error) {
+func (c *Chat) Request(native *llmgateway.Request) *llmgateway.Request {
 	size := len(native.Body.Bytes)
-	body := llmgateway.BuildBody(size+size/64+room, func(b []byte) []byte {
-		b = AppendQuoted(append(b, `{"model":`...), native.Model)
-		if native.Stream {
-			b = append(b, `,"stream":true`...)
+	req := &llmgateway.Request{
+		Operation: llmgateway.Chat, Model: native.Model, Provider: native.Provider, Stream: native.Stream, ClientStream: native.Stream,
+		Native: native, Untranslated: c.unfit, LeftOut: c.LeftOut,
+	}
+	req.Body = llmgateway.BuildBody(size+size/64+room, func(b []byte) []byte {
+		begin := func(name string) {
+			m := llmgateway.Member{Name: name, Start: len(b) + 1}
+			b = append(append(append(b, `,"`...), name...), `":`...)
+			m.Value = len(b)
+			req.Members = append(req.Members, m)
 		}
-		for _, member := range c.members {
-			b = append(append(append(b, `,"`...), member[0]...), `":`...)
-			b = append(b, member[1]...)
+		end := func() { req.Members[len(req.Members)-1].End = len(b) }
+		begin("model")
+		b[0] = '{'
+		b = AppendQuoted(b, native.Model)
+		end()
+		if native.Stream {
+			c.Set("stream", []byte("true"))
 		}
 		if len(c.tools) > 0 {
-			b = append(append(append(b, `,"tools":[`...), c.tools[1:]...), ']')
+			c.tools[0] = '['
+			c.Set("tools", append(c.tools, ']'))
 		}
-		b = c.appendTo(append(b, `,"messages":`...))
+		for _, member := range c.members {
+			begin(string(member[0]))
+			b = append(b, member[1]...)
+			end()
+		}
+		begin("messages")
+		b = c.appendTo(b)
+		end()
 		return append(b, '}')
 	})
-	req, err := openai.Read(llmgateway.Chat, body)
-	if err != nil {
-		body.Release()
-		return nil, err
-	}
-	req.Native, req.Untranslated, req.LeftOut = native, c.unfit, c.LeftOut
-	return req, nil
+	return req
 }
 
-// ReadNative reads a request to another API as far as every API has the same members. It takes over the reference to the body.
-func ReadNative(op llmgateway.Operation, body *llmgateway.Body) (*llmgateway.Request, openai.Value, error) {
+// ReadNative reads a request to another API as far as every API has the same members.
+func ReadNative(op llmgateway.Operation, body *llmgateway.Body) (Root, error) {
 	req, err := openai.Read(op, body)
-	if err != nil {
-		return nil, nil, err
+	return Root{req}, err
+}
+
+// Root is a client's request, whose members have been found already.
+type Root struct{ *llmgateway.Request }
+
+// Get returns a member. It is nil if there is none, or if it is null.
+func (r Root) Get(member string) openai.Value { return r.Pick(member)[0] }
+
+// Pick returns several members, as Get does.
+func (r Root) Pick(members ...string) []openai.Value {
+	found := make([]openai.Value, len(members))
+	for i, member := range members {
+		if m, ok := r.Lookup(member); ok && string(r.Raw(m)) != "null" {
+			found[i] = r.Raw(m)
+		}
 	}
-	return req, bytes.TrimSpace(body.Bytes), nil
+	return found
 }
 
 // Invalid is the error for a request that its own API does not know.

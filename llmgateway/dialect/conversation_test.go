@@ -29,10 +29,7 @@ func conversation(t *testing.T, c *dialect.Chat) []chatMessage {
 	if err != nil {
 		t.Fatal(err)
 	}
-	req, err := c.Request(native)
-	if err != nil {
-		t.Fatal(err)
-	}
+	req := c.Request(native)
 	var body struct {
 		Messages []chatMessage `json:"messages"`
 	}

@@ -7,7 +7,7 @@ import (
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/openai"
 )
 
-func readInput(c *dialect.Chat, root openai.Value) error {
+func readInput(c *dialect.Chat, root dialect.Root) error {
 	m := root.Pick("instructions", "input")
 	if instructions := m[0]; instructions.IsString() {
 		c.System(dialect.Text(instructions))

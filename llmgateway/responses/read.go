@@ -10,7 +10,7 @@ import (
 
 // Read makes a chat's request of a body of POST /v1/responses. The client's own is its Native, which keeps the body.
 func Read(body *llmgateway.Body) (*llmgateway.Request, error) {
-	native, root, err := dialect.ReadNative(llmgateway.Responses, body)
+	root, err := dialect.ReadNative(llmgateway.Responses, body)
 	if err != nil {
 		return nil, err
 	}
@@ -25,11 +25,11 @@ func Read(body *llmgateway.Body) (*llmgateway.Request, error) {
 		return nil, err
 	}
 	readSettings(&c, root)
-	return c.Request(native)
+	return c.Request(root.Request), nil
 }
 
 // refuse refuses what takes a server that keeps responses.
-func refuse(c *dialect.Chat, root openai.Value) error {
+func refuse(c *dialect.Chat, root dialect.Root) error {
 	m := root.Pick("previous_response_id", "conversation", "store", "background", "prompt")
 	switch {
 	case m[0] != nil:
@@ -60,7 +60,7 @@ var renamed = []struct{ name, chat string }{
 	{"models", "models"},
 }
 
-func readSettings(c *dialect.Chat, root openai.Value) {
+func readSettings(c *dialect.Chat, root dialect.Root) {
 	for _, member := range renamed {
 		if member.name == "parallel_tool_calls" && !c.HasTools() {
 			continue // some servers refuse it then

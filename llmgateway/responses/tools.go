@@ -9,7 +9,7 @@ import (
 //
 // A custom tool, which takes any text, becomes a function with that text as its only argument. Tools that OpenAI runs itself,
 // such as its web search, are left out if the model can do without: if there are others, and it is free to choose.
-func readTools(c *dialect.Chat, root openai.Value) error {
+func readTools(c *dialect.Chat, root dialect.Root) error {
 	m := root.Pick("tools", "tool_choice")
 	var foreign []string
 	for tool := range m[0].Elements() {
@@ -84,7 +84,7 @@ func function(name openai.Value) []byte {
 }
 
 // customTools returns the names of the custom tools in a request.
-func customTools(root openai.Value) map[string]bool {
+func customTools(root dialect.Root) map[string]bool {
 	var names map[string]bool
 	for tool := range root.Get("tools").Elements() {
 		if m := tool.Pick("type", "name"); m[0].Text() == "custom" {

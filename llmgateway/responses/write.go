@@ -23,7 +23,7 @@ func Write(w http.ResponseWriter, req *llmgateway.Request, events iter.Seq2[llmg
 
 // response is a response in the making.
 type response struct {
-	request openai.Value // the client's
+	request dialect.Root // the client's
 	custom  map[string]bool
 	reader  *dialect.Reader
 	usage   *llmgateway.Usage
@@ -37,7 +37,7 @@ type response struct {
 }
 
 func newResponse(req *llmgateway.Request) *response {
-	root := openai.Value(req.Native.Body.Bytes)
+	root := dialect.Root{Request: req.Native}
 	r := &response{request: root, custom: customTools(root), created: time.Now().Unix()}
 	r.reader = dialect.NewReader(r)
 	return r

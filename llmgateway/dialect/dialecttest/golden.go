@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -35,6 +36,9 @@ func Requests(t *testing.T, read func(*llmgateway.Body) (*llmgateway.Request, er
 			return "not JSON: " + err.Error() + "\n" + string(req.Body.Bytes)
 		}
 		out.WriteByte('\n')
+		if err := sameMembers(req); err != nil {
+			fmt.Fprintln(&out, err)
+		}
 		if req.Untranslated != nil {
 			fmt.Fprintf(&out, "untranslated: %s %s: %s\n", req.Untranslated.Kind, req.Untranslated.Param, req.Untranslated.Message)
 		}
@@ -43,6 +47,18 @@ func Requests(t *testing.T, read func(*llmgateway.Body) (*llmgateway.Request, er
 		}
 		return out.String()
 	})
+}
+
+// sameMembers checks that a request is what reading its body would give.
+func sameMembers(req *llmgateway.Request) error {
+	read, err := openai.Read(req.Operation, req.Body)
+	if err != nil {
+		return err
+	}
+	if !slices.Equal(read.Members, req.Members) || read.Model != req.Model || read.Stream != req.Stream || read.Provider != req.Provider {
+		return fmt.Errorf("the members are %v, and said to be %v", read.Members, req.Members)
+	}
+	return nil
 }
 
 // A Writer answers a request, as openai.Write does.
@@ -159,6 +175,9 @@ func FuzzRead(f *testing.F, read func(*llmgateway.Body) (*llmgateway.Request, er
 		}
 		if json.Valid(body) && !json.Valid(req.Body.Bytes) {
 			t.Errorf("%s became %s", body, req.Body.Bytes)
+		}
+		if err := sameMembers(req); err != nil {
+			t.Errorf("%s: %v", body, err)
 		}
 	})
 }
