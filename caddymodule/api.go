@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"iter"
 	"net/http"
+	"strings"
 
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/anthropic"
@@ -35,6 +36,14 @@ var messages = api{
 	write: anthropic.Write, fail: anthropic.WriteError,
 }
 
+// apiOf returns the API that a path belongs to, for errors in its words.
+func apiOf(path string) api {
+	if rest, versioned := endpoint(path); versioned && (rest == "/messages" || strings.HasPrefix(rest, "/messages/")) {
+		return messages
+	}
+	return openAI(llmgateway.Chat)
+}
+
 func (a api) wrongMethod(w http.ResponseWriter, allowed string) {
 	w.Header().Set("Allow", allowed)
 	a.fail(w, &llmgateway.Error{
@@ -61,10 +70,13 @@ func (h *Handler) countTokens(w http.ResponseWriter, r *http.Request) error {
 		return nil
 	}
 	req, err := h.read(r, messages)
+	if err == nil {
+		defer release(req)
+		err = h.table.Check(req)
+	}
 	if err != nil {
 		messages.fail(w, err)
 		return nil
 	}
-	defer release(req)
 	return writeJSON(w, http.StatusOK, map[string]int{"input_tokens": openai.PromptTokens(req)})
 }

@@ -19,7 +19,7 @@ import (
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/openai"
 )
 
-// ServeHTTP implements caddyhttp.MiddlewareHandler. It writes errors itself, as OpenAI error objects.
+// ServeHTTP implements caddyhttp.MiddlewareHandler. It writes errors itself, as error objects of the API that was asked.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	path, versioned := endpoint(r.URL.Path)
 	switch path {
@@ -48,7 +48,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		return h.get(w, r, func() (any, error) { return h.listing.model(id) })
 	}
 	if versioned {
-		openai.WriteError(w, &llmgateway.Error{
+		apiOf(r.URL.Path).fail(w, &llmgateway.Error{
 			Kind: llmgateway.InvalidRequest, Status: http.StatusNotFound,
 			Message: "there is no such endpoint; there are: POST /v1/chat/completions, POST /v1/completions, POST /v1/embeddings, POST /v1/responses, POST /v1/messages, POST /v1/messages/count_tokens, GET /v1/models, GET /v1/model/info",
 		})
