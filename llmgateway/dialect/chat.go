@@ -28,8 +28,8 @@ func (c *Chat) Set(name string, value []byte) {
 
 // Function offers a tool. All but the name may be nil.
 func (c *Chat) Function(name, description, parameters, strict openai.Value) {
-	b := append(c.tools, `,{"type":"function","function":{"name":`...)
-	b = append(b, name...)
+	b := c.tools
+	b = append(append(b, `,{"type":"function","function":{"name":`...), name...)
 	if description.IsString() {
 		b = append(append(b, `,"description":`...), description...)
 	}
@@ -40,7 +40,8 @@ func (c *Chat) Function(name, description, parameters, strict openai.Value) {
 	if strict != nil {
 		b = append(append(b, `,"strict":`...), strict...)
 	}
-	c.tools = append(b, `}}`...)
+	b = append(b, `}}`...)
+	c.tools = b
 }
 
 // HasTools reports whether there is a tool that a chat model can call.

@@ -129,8 +129,8 @@ func (r *response) appendItem(item []byte, b *dialect.Block, status string) []by
 	}
 	item = dialect.AppendQuoted(append(item, `{"id":`...), r.itemID(b))
 	item = append(append(append(item, `,"status":"`...), status...), `","type":`...)
-	switch {
-	case b.Kind == dialect.Called:
+	switch b.Kind {
+	case dialect.Called:
 		kind, member := `"function_call"`, `,"arguments":`
 		if r.custom[b.Name] {
 			kind, member = `"custom_tool_call"`, `,"input":`
@@ -138,7 +138,7 @@ func (r *response) appendItem(item []byte, b *dialect.Block, status string) []by
 		item = dialect.AppendQuoted(append(append(item, kind...), `,"call_id":`...), b.ID)
 		item = dialect.AppendQuoted(append(item, `,"name":`...), b.Name)
 		return append(dialect.AppendQuoted(append(item, member...), said), '}')
-	case b.Kind == dialect.Thought:
+	case dialect.Thought:
 		item = append(item, `"reasoning","summary":[],"encrypted_content":`...)
 		if begun {
 			item = append(item, "null"...)
@@ -146,7 +146,7 @@ func (r *response) appendItem(item []byte, b *dialect.Block, status string) []by
 			item = dialect.AppendQuoted(item, plain+said)
 		}
 		item = append(item, `,"content":[`...)
-	default:
+	case dialect.Said, dialect.Refused:
 		item = append(item, `"message","role":"assistant","content":[`...)
 	}
 	if !begun {

@@ -150,7 +150,7 @@ func each(t *testing.T, folder, extension string, become func(name string, conte
 			got := become(name, content)
 			golden := strings.TrimSuffix(file, extension) + ".golden"
 			if *update {
-				if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
+				if err := os.WriteFile(golden, []byte(got), 0o600); err != nil {
 					t.Fatal(err)
 				}
 			}
