@@ -22,6 +22,7 @@ import (
 // ServeHTTP implements caddyhttp.MiddlewareHandler. It writes errors itself, as error objects of the API that was asked.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	path, versioned := endpoint(r.URL.Path)
+	listing := h.listing.allowing(allowedModels(r.Context()))
 	switch path {
 	case "/chat/completions":
 		return h.generate(w, r, openAI(llmgateway.Chat))
@@ -40,12 +41,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		}
 		return h.generate(w, r, messages)
 	case "/models":
-		return h.get(w, r, h.listing.models)
+		return h.get(w, r, listing.models)
 	case "/model/info":
-		return h.get(w, r, h.listing.info)
+		return h.get(w, r, listing.info)
 	}
 	if id, ok := strings.CutPrefix(path, "/models/"); ok {
-		return h.get(w, r, func() (any, error) { return h.listing.model(id) })
+		return h.get(w, r, func() (any, error) { return listing.model(id) })
 	}
 	if versioned {
 		apiOf(r.URL.Path).fail(w, &llmgateway.Error{
@@ -158,6 +159,7 @@ func (h *Handler) read(r *http.Request, api api) (*llmgateway.Request, error) {
 		return nil, err
 	}
 	req.Tenant = tenant(r)
+	req.Allowed = allowedModels(r.Context())
 	req.Header = headerOf(r, h.ruleHeaders)
 	req.Forward = headerOf(r, api.forward)
 	req.Cache = cacheControl(r.Header.Values("Cache-Control"))
