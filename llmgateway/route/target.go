@@ -124,7 +124,7 @@ func (t *Target) limited(ctx context.Context, p llmgateway.Provider, req *llmgat
 	if t.FirstTokenTimeout == 0 && t.StreamIdleTimeout == 0 && t.Timeout == 0 {
 		return p.Generate(ctx, req)
 	}
-	if t.FirstTokenTimeout > 0 && !req.Stream && req.Operation != llmgateway.Embeddings {
+	if t.FirstTokenTimeout > 0 && !req.Stream && req.Operation != llmgateway.Embeddings && !req.Operation.Foreign() {
 		streamed := *req
 		streamed.Stream = true
 		return openai.Merge(t.watch(ctx, p, &streamed))
@@ -143,7 +143,9 @@ func (t *Target) watch(ctx context.Context, p llmgateway.Provider, req *llmgatew
 		}
 		idle := newDeadline(cancel)
 		defer idle.stop()
-		idle.set(t.FirstTokenTimeout, "no first token")
+		if req.Stream || !req.Operation.Foreign() {
+			idle.set(t.FirstTokenTimeout, "no first token")
+		}
 		committed := false
 		for event, err := range p.Generate(ctx, req) {
 			if err != nil {
