@@ -34,7 +34,7 @@ func (s *Scanner) matchFence(final bool) match {
 	switch {
 	case body == "" && !final:
 		return match{wait: true}
-	case body == "" || body[0] != '{' && body[0] != '[':
+	case body == "" || body[0] != '{' && body[0] != '[' || !marked && !mayBeCall(body):
 		return other
 	}
 	start := len(s.held) - len(body)
@@ -56,7 +56,7 @@ func (s *Scanner) matchFence(final bool) match {
 	case errors.Is(err, errNoCall):
 		return other
 	case closed < 0 || errors.Is(err, errIncomplete) && !final:
-		return match{size: other.size, until: other.until, wait: !final && (marked || mayBeCall(body))}
+		return match{size: other.size, until: other.until, wait: !final}
 	default:
 		// Brackets may be missing.
 		v, err := parseAll(body[:closed])
@@ -85,7 +85,7 @@ func mayBeLanguage(word string) bool {
 // callKeys are the first names in JSON that may be a call.
 var callKeys = slices.Concat([]string{"id", "type"}, nameKeys, argumentKeys, wrapperKeys)
 
-// mayBeCall reports whether JSON that is cut off may become a call: as far as it goes, its first name is one of a call's.
+// mayBeCall reports whether JSON, which may be cut off, can be a call: as far as it goes, its first name is one of a call's.
 func mayBeCall(s string) bool {
 	s = strings.TrimLeft(s, "[ \t\r\n")
 	if s == "" {

@@ -166,15 +166,12 @@ func mistral(_ *Tools, s string, final bool) match {
 	}
 	name, rest, ok := strings.Cut(body, "{")
 	if !ok {
-		return match{size: len(s), wait: !final && len(body) < maxHeader, problem: unreadable(body)}
+		return match{size: len(s), wait: !final, problem: unreadable(body)}
 	}
 	v, n, err := parse("{" + rest)
 	if err != nil {
-		return match{size: len(s), wait: !final && errors.Is(err, errIncomplete), problem: unreadable(body)}
+		return match{size: len(s), wait: !final, problem: unreadable(body)}
 	}
 	name, _, _ = strings.Cut(strings.TrimSpace(name), "[") // [CALL_ID] and [ARGS]
 	return match{size: start + strings.IndexByte(body, '{') + n, calls: []Call{{Name: name, Arguments: v.String()}}}
 }
-
-// maxHeader is how long what stands in front of a call's arguments may be.
-const maxHeader = 256

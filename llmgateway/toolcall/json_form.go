@@ -85,9 +85,12 @@ func (t *Tools) likely(calls []Call) bool {
 
 // readBare reads calls in JSON that nothing marks, alone on their lines.
 func (t *Tools) readBare(s string, final bool) match {
+	if !mayBeCall(s) {
+		return match{}
+	}
 	v, n, err := parse(s)
 	if err != nil {
-		return match{wait: !final && errors.Is(err, errIncomplete) && mayBeCall(s)}
+		return match{wait: !final && errors.Is(err, errIncomplete)}
 	}
 	calls, ok := readCalls(v, false)
 	if !ok || !t.likely(calls) {

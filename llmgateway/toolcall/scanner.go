@@ -1,6 +1,9 @@
 package toolcall
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Scanner finds tool calls in a text that comes in pieces. What cannot become a call any more is passed on at once.
 //
@@ -70,6 +73,9 @@ func (s *Scanner) scan(final bool) (found Found) {
 			break
 		}
 		m := s.match(final)
+		if slices.ContainsFunc(m.calls, func(c Call) bool { return c.Name == "" }) {
+			m.problem = unreadable(s.held[:m.size])
+		}
 		switch {
 		case m.wait:
 			return found

@@ -1,0 +1,61 @@
+package toolcall
+
+import (
+	"crypto/rand"
+	"strings"
+)
+
+// Repairer mends the tool calls in answers to one request, in the wire format of OpenAI's chat completions.
+type Repairer struct {
+	// Tools are those offered. Without any, answers pass as they are.
+	Tools *Tools
+	// Taken reports whether the conversation has a call with that id already. nil means that none has.
+	Taken func(id string) bool
+	// Change changes the arguments of a call that fits its tool, such as to convert coordinates. It may be nil.
+	Change func(Call) Call
+}
+
+// repaired is what became of the calls of one choice.
+type repaired struct {
+	calls    []Call
+	changed  bool
+	problems []Problem
+}
+
+// repair mends calls and gives them ids where they have none of their own. Calls that cannot be mended stay as they are.
+func (r *Repairer) repair(calls []Call) repaired {
+	var all repaired
+	given := make(map[string]bool, len(calls))
+	for _, c := range calls {
+		mended, problem := r.Tools.Mend(c)
+		if problem != nil {
+			all.problems = append(all.problems, *problem)
+			mended = c
+		} else if r.Change != nil {
+			mended = r.Change(mended)
+		}
+		if mended.ID == "" || given[mended.ID] || r.Taken != nil && r.Taken(mended.ID) {
+			mended.ID = newID()
+		}
+		given[mended.ID] = true
+		all.changed = all.changed || mended != c
+		all.calls = append(all.calls, mended)
+	}
+	return all
+}
+
+// find finds calls in a message's text. Where a model's thinking has lost its first tag, what stands in front of the last is
+// thinking.
+func (t *Tools) find(text string) Found {
+	thinking := ""
+	if at := strings.LastIndex(text, "</think>"); at >= 0 && !strings.Contains(text, "<think>") {
+		at += len("</think>")
+		thinking, text = text[:at], text[at:]
+	}
+	found := t.Find(text)
+	found.Text = thinking + found.Text
+	return found
+}
+
+// newID returns an id for a call that no other has.
+func newID() string { return "call_" + strings.ToLower(rand.Text()[:24]) }
