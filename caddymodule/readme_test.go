@@ -26,6 +26,7 @@ func TestReadmeQuotesTheCaddyfileSyntax(t *testing.T) {
 		{"command", "program.go", "Command"},
 		{"memory", "caches.go", "MemoryCache"},
 		{"redis", "caches.go", "RedisCache"},
+		{"bytebot", "bytebot.go", "Bytebot"},
 		{"llm_limit", "limit_caddyfile.go", "Limit"},
 		{"global", "app.go", "App"},
 	} {

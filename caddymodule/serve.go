@@ -103,7 +103,7 @@ func (h *Handler) generate(w http.ResponseWriter, r *http.Request, op llmgateway
 		ctx, cancel := context.WithCancelCause(llmgateway.WithTrace(r.Context(), &rec.trace))
 		defer cancel(nil)
 		rec.pinger = h.pinger(w, req, cancel)
-		err = openai.Write(w, req, rec.observe(h.table.Generate(ctx, req)), rec.pinger, rec.lastComment)
+		err = openai.Write(w, req, rec.observe(h.answer(ctx, req)), rec.pinger, rec.lastComment)
 	}
 	rec.end(err)
 	if err == nil {
@@ -134,7 +134,7 @@ func (h *Handler) pinger(w http.ResponseWriter, req *llmgateway.Request, left co
 	return openai.StartPinger(w, cmp.Or(time.Duration(h.PingInterval), defaultPingInterval), left)
 }
 
-// read reads the request. The body's reference is the caller's.
+// read reads the request, and lets the client's adapter change it. The body's reference is the caller's.
 func (h *Handler) read(r *http.Request, op llmgateway.Operation) (*llmgateway.Request, error) {
 	if encoding := r.Header.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
 		return nil, &llmgateway.Error{
@@ -164,7 +164,7 @@ func (h *Handler) read(r *http.Request, op llmgateway.Operation) (*llmgateway.Re
 		}
 		req.Provider = name
 	}
-	return req, nil
+	return h.adapt(r.Context(), req)
 }
 
 // readError classes a failure to read the request.

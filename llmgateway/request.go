@@ -57,6 +57,9 @@ type Request struct {
 	Tenant string
 	// Cache is what the client wants of the cache.
 	Cache CacheControl
+
+	// Exchange changes the request and its answers for the client that sent it, or is nil.
+	Exchange Exchange
 }
 
 // Edit is what becomes of a top-level member on the way to a provider.

@@ -34,6 +34,9 @@ func (a *answer) begin(target choice) *attempt {
 	t := &attempt{choice: target, req: *a.run.req, began: time.Now()}
 	t.req.Model = target.model(t.req.Model)
 	t.info = llmgateway.Attempt{Provider: target.Name, Model: t.req.Model, Price: target.Price, Number: a.run.attempts}
+	if p := llmgateway.ProviderOf(target.Provider, t.req.Model); t.req.Exchange != nil && p != nil {
+		t.info.Context = target.limits(p).Context
+	}
 	return t
 }
 
