@@ -11,7 +11,7 @@ func fitsType(s *schema, v value) bool {
 	if len(s.types) == 0 || s.allows(v.kind) {
 		return true
 	}
-	return v.kind == number && slices.Contains(s.types, "integer") && strings.Trim(v.text, "-0123456789") == ""
+	return v.kind == number && slices.Contains(s.types, integer) && strings.Trim(v.text, "-0123456789") == ""
 }
 
 // coerce returns v as what the schema allows, where the same can be said that way and in one way only.
@@ -29,7 +29,8 @@ func coerce(s *schema, v value) value {
 
 func coerceTo(to kind, s *schema, v value) (value, bool) {
 	switch to {
-	case "integer":
+	case null: // says nothing of a value
+	case integer:
 		if n, ok := numberIn(v); ok {
 			n, ok = whole(n)
 			return value{kind: number, text: n}, ok
@@ -101,7 +102,7 @@ func toObject(s *schema, v value) (value, bool) {
 	o := value{kind: object}
 	for i, name := range s.names {
 		property := s.properties[name].resolved()
-		if _, ok := numberIn(v.elements[i]); !ok || !slices.Contains(property.types, number) && !slices.Contains(property.types, "integer") {
+		if _, ok := numberIn(v.elements[i]); !ok || !slices.Contains(property.types, number) && !slices.Contains(property.types, integer) {
 			return value{}, false
 		}
 		o = o.with(name, v.elements[i])

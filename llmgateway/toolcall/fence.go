@@ -42,7 +42,7 @@ func (s *Scanner) matchFence(final bool) match {
 	tail := body[n:]
 	if err == nil {
 		tail = strings.TrimLeft(tail, " \t\r\n")
-		if !final && tail != fence && strings.HasPrefix(fence, tail) {
+		if !final && tail != fence && begins(fence, tail) {
 			return match{wait: true}
 		}
 		if !strings.HasPrefix(tail, fence) && tail != "" {

@@ -50,7 +50,7 @@ func tagged(closer string) func(*Tools, string, bool) match {
 			if strings.HasPrefix(rest, closer) {
 				return match{size: len(s) - len(rest) + len(closer), calls: calls}
 			}
-			if !final && strings.HasPrefix(closer, rest) {
+			if !final && begins(closer, rest) {
 				return match{wait: true}
 			}
 			if rest == "" {

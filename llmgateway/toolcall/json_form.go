@@ -100,7 +100,7 @@ func (t *Tools) readBare(s string, final bool) match {
 	for _, end := range []string{"<|eot_id|>", "<|eom_id|>", "<|im_end|>", "</tool_call>"} {
 		if strings.HasPrefix(rest, end) {
 			rest = strings.TrimLeft(rest[len(end):], " \t\r")
-		} else if !final && strings.HasPrefix(end, rest) {
+		} else if !final && begins(end, rest) {
 			return match{wait: true}
 		}
 	}

@@ -104,7 +104,7 @@ func setWords(s *schema, arguments value, words []string) (value, bool) {
 
 // named returns the value that a word stands for, if this property, called name, can have it.
 func (s *schema) named(name, word string) (value, bool) {
-	if n, ok := counts[word]; ok && slices.Contains(s.types, "integer") && slices.Contains(words(name), "count") {
+	if n, ok := counts[word]; ok && slices.Contains(s.types, integer) && slices.Contains(words(name), "count") {
 		return value{kind: number, text: n}, true
 	}
 	for _, v := range s.enum {

@@ -279,7 +279,7 @@ func (p *parser) unicode(b *strings.Builder) error {
 		case ok && utf16.DecodeRune(r, low) != utf8.RuneError:
 			r = utf16.DecodeRune(r, low)
 			p.i += 6
-		case !ok && len(p.s)-p.i < 6 && strings.HasPrefix(`\u`, p.s[p.i:min(p.i+2, len(p.s))]):
+		case !ok && len(p.s)-p.i < 6 && begins(`\u`, p.s[p.i:min(p.i+2, len(p.s))]):
 			return errIncomplete
 		default:
 			r = utf8.RuneError

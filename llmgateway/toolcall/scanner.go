@@ -172,14 +172,14 @@ func (s *Scanner) match(final bool) match {
 			if m.size > 0 || m.wait {
 				return m
 			}
-		case !final && strings.HasPrefix(f.opener, s.held):
+		case !final && begins(f.opener, s.held):
 			return match{wait: true}
 		}
 	}
-	if strings.HasPrefix(s.held, "```") {
+	if strings.HasPrefix(s.held, fence) {
 		return s.matchFence(final)
 	}
-	if !final && strings.HasPrefix("```", s.held) {
+	if !final && begins(fence, s.held) {
 		return match{wait: true}
 	}
 	if c := s.held[0]; (c == '{' || c == '[') && !s.inLine {
@@ -187,3 +187,6 @@ func (s *Scanner) match(final bool) match {
 	}
 	return match{}
 }
+
+// begins reports whether a marker may begin with s, which is all there is so far.
+func begins(marker, s string) bool { return strings.HasPrefix(marker, s) }

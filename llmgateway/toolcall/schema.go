@@ -149,7 +149,7 @@ func (s *schema) describe() string {
 	for _, t := range s.types {
 		switch t {
 		case null:
-		case "integer":
+		case integer:
 			words = append(words, "a whole number")
 		case object:
 			words = append(words, "an object"+s.shape())

@@ -14,6 +14,7 @@ const (
 	null    kind = "null"
 	boolean kind = "boolean"
 	number  kind = "number"
+	integer kind = "integer" // of schemas only
 	text    kind = "string"
 	list    kind = "array"
 	object  kind = "object"
