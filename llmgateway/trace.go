@@ -26,6 +26,9 @@ type Trace struct {
 	// Concealed is called when the request failed for good, and the client is told so by an answer instead of an error. The
 	// answer follows.
 	Concealed func(err error)
+	// Late is asked when the request has failed for good. It reports whether the client has been told that an answer comes, so
+	// that an error cannot be told any more; if not, it will not be told so from then on.
+	Late func() bool
 }
 
 // CacheResult says where an attempt's answer comes from.
