@@ -26,6 +26,14 @@ func NewBody(b []byte) *Body {
 	return body
 }
 
+// GrabBody returns a Body without content but with room for size bytes, from the pool. Its owner may append to Bytes until
+// others get to see it.
+func GrabBody(size int) *Body {
+	b := &Body{Bytes: grab(size), pooled: true}
+	b.refs.Store(1)
+	return b
+}
+
 // Retain keeps the bytes valid until a matching Release.
 func (b *Body) Retain() { b.refs.Add(1) }
 
@@ -94,8 +102,7 @@ func ReadBody(r io.Reader, length, limit int64) (*Body, error) {
 		// One byte more than announced, so that the read that fills the buffer is not followed by another buffer's.
 		want = length + 1
 	}
-	b := &Body{Bytes: grab(int(min(want, maxUpfront))), pooled: true}
-	b.refs.Store(1)
+	b := GrabBody(int(min(want, maxUpfront)))
 	for {
 		n, err := r.Read(b.Bytes[len(b.Bytes):cap(b.Bytes)])
 		b.Bytes = b.Bytes[:len(b.Bytes)+n]

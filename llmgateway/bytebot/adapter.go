@@ -29,9 +29,29 @@ func (a *Adapter) Adapt(_ context.Context, req *llmgateway.Request) (*llmgateway
 	if req.Operation != llmgateway.Chat {
 		return req, nil
 	}
-	adapted := *req
-	adapted.Exchange = &exchange{adapter: a}
-	return &adapted, nil
+	c, ok := read(req)
+	if !ok {
+		return req, nil
+	}
+	adapted, err := a.repair(req, c)
+	if err != nil {
+		return nil, err
+	}
+	next := *adapted
+	next.Exchange = &exchange{adapter: a, status: c.status}
+	return &next, nil
+}
+
+// repair brings a conversation into order.
+func (a *Adapter) repair(req *llmgateway.Request, c *conversation) (*llmgateway.Request, error) {
+	if a.config.KeepMessages || len(c.messages) == 0 {
+		return req, nil
+	}
+	p := c.arrange(nil)
+	if p.asIs() {
+		return req, nil
+	}
+	return rewritten(req, c, p.edits, p.write)
 }
 
 // Interface guards

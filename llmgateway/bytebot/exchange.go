@@ -10,6 +10,7 @@ import (
 // exchange is what is done for one request of the agent.
 type exchange struct {
 	adapter *Adapter
+	status  bool // set_task_status is offered
 }
 
 // Answer implements [llmgateway.Exchange].
