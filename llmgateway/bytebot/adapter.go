@@ -5,7 +5,9 @@
 package bytebot
 
 import (
+	"cmp"
 	"context"
+	"sync/atomic"
 
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
 )
@@ -14,11 +16,29 @@ import (
 type Config struct {
 	// KeepMessages leaves conversations in the order in which the agent sends them.
 	KeepMessages bool
+
+	// KeepCalls leaves tool calls as models make them.
+	KeepCalls bool
+
+	// ShowErrors passes errors on to the agent, which gives the task up. Otherwise they become a request for help.
+	ShowErrors bool
+
+	// LoopNudge is how often a model may do the same before it is told to do something else, and LoopHelp how often before the
+	// user is asked for help. 0 is the default, 3 and 6; less is never.
+	LoopNudge, LoopHelp int
+
+	// Coordinates are the units in which models answer that do not answer in pixels, by provider or by provider/model.
+	Coordinates map[string]Size
 }
+
+func (c *Config) loopNudge() int { return cmp.Or(c.LoopNudge, 3) }
+
+func (c *Config) loopHelp() int { return cmp.Or(c.LoopHelp, 6) }
 
 // Adapter is an [llmgateway.Adapter] for the agent's requests.
 type Adapter struct {
 	config Config
+	tools  atomic.Pointer[lastTools]
 }
 
 // New returns an Adapter.
@@ -33,21 +53,28 @@ func (a *Adapter) Adapt(_ context.Context, req *llmgateway.Request) (*llmgateway
 	if !ok {
 		return req, nil
 	}
-	adapted, err := a.repair(req, c)
+	x := a.exchange(req, c)
+	adapted, err := a.repair(req, c, x)
 	if err != nil {
 		return nil, err
 	}
 	next := *adapted
-	next.Exchange = &exchange{adapter: a, status: c.status}
+	next.Exchange = x
 	return &next, nil
 }
 
 // repair brings a conversation into order.
-func (a *Adapter) repair(req *llmgateway.Request, c *conversation) (*llmgateway.Request, error) {
-	if a.config.KeepMessages || len(c.messages) == 0 {
+func (a *Adapter) repair(req *llmgateway.Request, c *conversation, x *exchange) (*llmgateway.Request, error) {
+	switch {
+	case len(c.messages) == 0:
+		return req, nil
+	case a.config.KeepMessages && x.nudge != "":
+		return appended(req, `{"role":"user","content":`+quote(x.nudge)+`}`), nil
+	case a.config.KeepMessages:
 		return req, nil
 	}
 	p := c.arrange(nil)
+	p.nudge(x.nudge)
 	if p.asIs() {
 		return req, nil
 	}

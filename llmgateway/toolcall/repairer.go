@@ -35,7 +35,7 @@ func (r *Repairer) repair(calls []Call) repaired {
 			mended = r.Change(mended)
 		}
 		if mended.ID == "" || given[mended.ID] || r.Taken != nil && r.Taken(mended.ID) {
-			mended.ID = newID()
+			mended.ID = NewID()
 		}
 		given[mended.ID] = true
 		all.changed = all.changed || mended != c
@@ -57,5 +57,5 @@ func (t *Tools) find(text string) Found {
 	return found
 }
 
-// newID returns an id for a call that no other has.
-func newID() string { return "call_" + strings.ToLower(rand.Text()[:24]) }
+// NewID returns an id for a call that no other has.
+func NewID() string { return "call_" + strings.ToLower(rand.Text()[:24]) }
