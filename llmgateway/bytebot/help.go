@@ -157,7 +157,7 @@ func explain(e *llmgateway.Error) string {
 }
 
 // private are addresses and what looks like a key.
-var private = regexp.MustCompile(`(?i)\b[a-z][a-z0-9+.-]*://\S+|\b\d{1,3}(\.\d{1,3}){3}(:\d+)?\b|\[?[0-9a-f]*(:[0-9a-f]*){3,}\]?(:\d+)?|\b[a-z0-9-]+(\.[a-z0-9-]+)*:\d{2,5}\b|\b(sk|hf|key|pk|gsk|xai)[-_][\w-]{6,}|\b[\w+/-]{32,}=*|\bbearer\s+\S+|/[\w.-]+(/[\w.-]+)+\.(sock|gguf)\b`)
+var private = regexp.MustCompile(`(?i)\b[a-z][a-z0-9+.-]*://\S+|\b\d{1,3}(\.\d{1,3}){3}(:\d+)?\b|\[[0-9a-f:.]+\](:\d+)?|\b[0-9a-f]{1,4}(:[0-9a-f]{0,4}){3,}|::[0-9a-f]+|\b[a-z0-9-]+(\.[a-z0-9-]+)*:\d{2,5}\b|\b(sk|hf|key|pk|gsk|xai)[-_][\w-]{6,}|\b[\w+/-]{32,}=*|\bbearer\s+\S+|/[\w.-]+(/[\w.-]+)+\.(sock|gguf)\b`)
 
 // clean takes out of a message what is not for the user's eyes, and keeps it short.
 func clean(message string) string {
