@@ -18,6 +18,8 @@ type Bytebot struct {
 	// Whether conversations are brought into the order that models and providers expect. Default: true.
 	RepairMessages *bool `json:"repair_messages,omitempty"`
 
+	BytebotAnswers
+
 	*bytebot.Adapter `json:"-"`
 }
 
@@ -31,9 +33,11 @@ func (Bytebot) CaddyModule() caddy.ModuleInfo {
 
 // Provision implements caddy.Provisioner.
 func (b *Bytebot) Provision(caddy.Context) error {
-	b.Adapter = bytebot.New(bytebot.Config{
+	c := bytebot.Config{
 		KeepMessages: !on(b.RepairMessages),
-	})
+	}
+	b.configure(&c)
+	b.Adapter = bytebot.New(c)
 	return nil
 }
 
@@ -44,6 +48,11 @@ func on(set *bool) bool { return set == nil || *set }
 //
 //	bytebot {
 //		repair_messages on|off    # bring conversations into the order that models expect; default: on
+//
+//		repair_calls on|off            # make calls of what models wrote as text, and fit calls to their tools; default: on
+//		needs_help   on|off            # ask the user for help where a request failed for good; default: on
+//		loop_guard   <n> [<m>]|off     # after doing the same n times tell the model, after m times ask the user; default: 3 6
+//		padding      <time> [<interval>]|off   # white space to an agent that waits for its answer; default: 20s 15s
 //	}
 func (b *Bytebot) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // consume the client's name
@@ -61,7 +70,10 @@ func (b *Bytebot) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			b.RepairMessages = new(bool)
 			err = unmarshalSwitch(d, b.RepairMessages)
 		default:
-			err = d.Errf("unrecognized word %s in client bytebot; there are: repair_messages", word)
+			var known bool
+			if known, err = b.unmarshalWord(d); !known {
+				err = d.Errf("unrecognized word %s in client bytebot; there are: repair_messages, %s", word, bytebotAnswerWords)
+			}
 		}
 		if err != nil {
 			return err

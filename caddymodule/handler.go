@@ -93,7 +93,7 @@ type Handler struct {
 	client      llmgateway.Adapter // nil for none
 	table       *route.Table
 	mirrors     []*route.Mirror
-	ruleHeaders []string // that some target's conditions look at
+	ruleHeaders []string // that some target's conditions or the client's adapter look at
 	states      heldStates
 	checks      *checker
 	listing     *listing
@@ -212,7 +212,7 @@ func (h *Handler) buildTable(ctx caddy.Context) error {
 			h.table.Aliases[alias] = name
 		}
 	}
-	h.ruleHeaders = ruleHeaders(h.table)
+	h.ruleHeaders = h.headers()
 	return nil
 }
 

@@ -103,6 +103,7 @@ func (h *Handler) generate(w http.ResponseWriter, r *http.Request, op llmgateway
 		ctx, cancel := context.WithCancelCause(llmgateway.WithTrace(r.Context(), &rec.trace))
 		defer cancel(nil)
 		rec.pinger = h.pinger(w, req, cancel)
+		rec.trace.Late = rec.pinger.Began
 		err = openai.Write(w, req, rec.observe(h.answer(ctx, req)), rec.pinger, rec.lastComment)
 	}
 	rec.end(err)
@@ -128,10 +129,26 @@ const defaultPingInterval = 15 * time.Second
 
 // pinger returns what pings the client while it waits, or nil.
 func (h *Handler) pinger(w http.ResponseWriter, req *llmgateway.Request, left context.CancelCauseFunc) *openai.Pinger {
-	if h.PingInterval < 0 || !req.ClientStream {
+	if !req.ClientStream {
+		return h.padding(w, req, left)
+	}
+	if h.PingInterval < 0 {
 		return nil
 	}
 	return openai.StartPinger(w, cmp.Or(time.Duration(h.PingInterval), defaultPingInterval), left)
+}
+
+// padding returns what sends white space to a client that waits for a whole answer, if it is one that needs that.
+func (h *Handler) padding(w http.ResponseWriter, req *llmgateway.Request, left context.CancelCauseFunc) *openai.Pinger {
+	p, ok := h.client.(padder)
+	if !ok || req.Operation != llmgateway.Chat {
+		return nil
+	}
+	first, interval := p.padding()
+	if first <= 0 {
+		return nil
+	}
+	return openai.StartPadding(w, first, interval, left)
 }
 
 // read reads the request, and lets the client's adapter change it. The body's reference is the caller's.

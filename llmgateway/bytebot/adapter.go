@@ -26,9 +26,6 @@ type Config struct {
 	// LoopNudge is how often a model may do the same before it is told to do something else, and LoopHelp how often before the
 	// user is asked for help. 0 is the default, 3 and 6; less is never.
 	LoopNudge, LoopHelp int
-
-	// Coordinates are the units in which models answer that do not answer in pixels, by provider or by provider/model.
-	Coordinates map[string]Size
 }
 
 func (c *Config) loopNudge() int { return cmp.Or(c.LoopNudge, 3) }

@@ -42,16 +42,23 @@ type lastTools struct {
 	tools *toolcall.Tools
 }
 
-// mended asks a target, and mends the calls in its answer. If there is no use in what it said, it is asked again once, with
-// what is wrong.
-func (x *exchange) mended(ctx context.Context, to llmgateway.Destination, req *llmgateway.Request, ask llmgateway.Generate) iter.Seq2[llmgateway.Event, error] {
+// mending returns what asks a target and mends the calls in its answer. If there is no use in what it said, it is asked again
+// once, with what is wrong.
+func (x *exchange) mending(ask llmgateway.Generate) llmgateway.Generate {
 	if x.adapter.config.KeepCalls || x.tools.Empty() {
-		return ask(ctx, req)
+		return ask
 	}
-	r := &toolcall.Repairer{Tools: x.tools, Taken: func(id string) bool { return x.ids[id] }, Change: x.toPixels(to)}
-	if req.Stream {
-		return r.Stream(ask(ctx, req), nil)
+	r := &toolcall.Repairer{Tools: x.tools, Taken: func(id string) bool { return x.ids[id] }}
+	return func(ctx context.Context, req *llmgateway.Request) iter.Seq2[llmgateway.Event, error] {
+		if req.Stream {
+			return r.Stream(ask(ctx, req), nil)
+		}
+		return x.mended(ctx, req, ask, r)
 	}
+}
+
+// mended asks a target for a whole answer, and again if need be.
+func (x *exchange) mended(ctx context.Context, req *llmgateway.Request, ask llmgateway.Generate, r *toolcall.Repairer) iter.Seq2[llmgateway.Event, error] {
 	return func(yield func(llmgateway.Event, error) bool) {
 		first, err := x.once(ctx, req, ask, r)
 		if err != nil || len(first.problems) == 0 {

@@ -157,31 +157,6 @@ func TestContentInPartsBecomesText(t *testing.T) {
 	}
 }
 
-func TestCoordinatesOfOtherSpacesBecomePixels(t *testing.T) {
-	message := `{"role":"assistant","content":null,"tool_calls":[{"id":"a","type":"function","function":{"name":"computer_move_mouse","arguments":"{\"coordinates\":{\"x\":500,\"y\":1000}}"}}]}`
-	const wide = "iVBORw0KGgoAAAANSUhEUgAAB4AAAAQ4CAYAAAA=" // the beginning of a PNG of 1920 x 1080
-	for _, tt := range []struct {
-		name   string
-		spaces map[string]Size
-		shown  []string
-		want   string
-	}{
-		{"no space", nil, nil, `{"coordinates":{"x":500,"y":1000}}`},
-		{"a provider's", map[string]Size{"far": {1000, 1000}}, nil, `{"coordinates":{"x":640,"y":959}}`},
-		{"a model's", map[string]Size{"far/upstream": {1000, 1000}, "far": {1, 1}}, nil, `{"coordinates":{"x":640,"y":959}}`},
-		{"another target's", map[string]Size{"near": {1000, 1000}}, nil, `{"coordinates":{"x":500,"y":1000}}`},
-		{"a screenshot's size", map[string]Size{"far": {1000, 1000}}, []string{calls("b", "computer_screenshot", "{}"), answers("b", "screenshot"), shows(wide)}, `{"coordinates":{"x":960,"y":1079}}`},
-		{"no image", map[string]Size{"far": {1000, 1000}}, []string{shows("AAAA")}, `{"coordinates":{"x":640,"y":959}}`},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			got, err := exchanged(t, New(Config{Coordinates: tt.spaces}), taskWith(t, "0", tt.shown...), &target{answers: []any{message}})
-			if _, arguments := callOf(got); err != nil || arguments != tt.want {
-				t.Errorf("got %s, %v, want %s", arguments, err, tt.want)
-			}
-		})
-	}
-}
-
 func TestStreamGetsItsCallsToo(t *testing.T) {
 	m := func(_ context.Context, _ *llmgateway.Request) iter.Seq2[llmgateway.Event, error] {
 		return func(yield func(llmgateway.Event, error) bool) {

@@ -17,19 +17,15 @@ type exchange struct {
 	streak  streak
 	nudge   string // what is said to a model that repeats itself, or empty
 	retries int    // how often the agent has sent the request before, or -1 if unknown
-	screen  Size
 }
 
 // exchange notes what has to be known of a request later. Nothing of the body is kept.
 func (a *Adapter) exchange(req *llmgateway.Request, c *conversation) *exchange {
-	x := &exchange{adapter: a, status: c.status, tools: a.offered(req), ids: make(map[string]bool), retries: retriesOf(req), screen: screen}
+	x := &exchange{adapter: a, status: c.status, tools: a.offered(req), ids: make(map[string]bool), retries: retriesOf(req)}
 	for _, m := range c.messages {
 		for _, call := range m.calls {
 			x.ids[call.id] = true
 		}
-	}
-	if len(a.config.Coordinates) > 0 {
-		x.screen = c.screenSize()
 	}
 	if x.status {
 		x.streak = c.streak()
@@ -46,8 +42,8 @@ func (x *exchange) Answer(ctx context.Context, req *llmgateway.Request, ask llmg
 }
 
 // Attempt implements [llmgateway.Exchange].
-func (x *exchange) Attempt(ctx context.Context, to llmgateway.Destination, req *llmgateway.Request, ask llmgateway.Generate) iter.Seq2[llmgateway.Event, error] {
-	return x.mended(ctx, to, req, ask)
+func (x *exchange) Attempt(ctx context.Context, _ llmgateway.Destination, req *llmgateway.Request, ask llmgateway.Generate) iter.Seq2[llmgateway.Event, error] {
+	return x.mending(ask)(ctx, req)
 }
 
 // Identity implements [llmgateway.Exchange].

@@ -11,8 +11,6 @@ type Repairer struct {
 	Tools *Tools
 	// Taken reports whether the conversation has a call with that id already. nil means that none has.
 	Taken func(id string) bool
-	// Change changes the arguments of a call that fits its tool, such as to convert coordinates. It may be nil.
-	Change func(Call) Call
 }
 
 // repaired is what became of the calls of one choice.
@@ -31,8 +29,6 @@ func (r *Repairer) repair(calls []Call) repaired {
 		if problem != nil {
 			all.problems = append(all.problems, *problem)
 			mended = c
-		} else if r.Change != nil {
-			mended = r.Change(mended)
 		}
 		if mended.ID == "" || given[mended.ID] || r.Taken != nil && r.Taken(mended.ID) {
 			mended.ID = NewID()
