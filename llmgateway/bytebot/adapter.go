@@ -10,19 +10,20 @@ import (
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
 )
 
-// Config says what an [Adapter] does. The zero value does everything that has a default.
-type Config struct {
-	// KeepMessages leaves conversations in the order in which the agent sends them.
-	KeepMessages bool
-}
-
 // Adapter is an [llmgateway.Adapter] for the agent's requests.
 type Adapter struct {
-	config Config
+	config   Config
+	identity string
 }
 
 // New returns an Adapter.
-func New(c Config) *Adapter { return &Adapter{config: c} }
+func New(c Config) *Adapter {
+	c.Options = c.Options.over(Options{KeepImages: defaultKeepImages, MaxImages: defaultMaxImages})
+	if c.Window == nil {
+		c.Window = func(string) int { return defaultWindow }
+	}
+	return &Adapter{config: c, identity: c.identity()}
+}
 
 // Adapt implements [llmgateway.Adapter]. Only chat completions are changed.
 func (a *Adapter) Adapt(_ context.Context, req *llmgateway.Request) (*llmgateway.Request, error) {
@@ -30,24 +31,39 @@ func (a *Adapter) Adapt(_ context.Context, req *llmgateway.Request) (*llmgateway
 		return req, nil
 	}
 	c, ok := read(req)
-	if !ok {
+	if !ok || len(c.messages) == 0 {
 		return req, nil
 	}
-	adapted, err := a.repair(req, c)
+	x := &exchange{adapter: a, tenant: req.Tenant, status: c.status, window: a.config.Window(req.Model)}
+	adapted, err := a.mend(req, c, x)
 	if err != nil {
 		return nil, err
 	}
 	next := *adapted
-	next.Exchange = &exchange{adapter: a, status: c.status}
+	next.Exchange = x
 	return &next, nil
 }
 
-// repair brings a conversation into order.
-func (a *Adapter) repair(req *llmgateway.Request, c *conversation) (*llmgateway.Request, error) {
-	if a.config.KeepMessages || len(c.messages) == 0 {
-		return req, nil
+// mend does what is done once for a request, whoever answers it.
+func (a *Adapter) mend(req *llmgateway.Request, c *conversation, x *exchange) (*llmgateway.Request, error) {
+	var e edits
+	if !a.config.KeepArguments {
+		e = a.config.Memory.restore(req.Tenant, c)
 	}
-	p := c.arrange(nil)
+	runs := c.runs()
+	if a.config.KeepEqualImages {
+		runs = c.eachAlone()
+	}
+	x.left = outdated(len(runs), a.config.Options.KeepImages, a.config.Options.MaxImages)
+	e = append(e, c.thin(runs, x.left)...)
+	if a.config.KeepMessages {
+		if len(e) == 0 {
+			return req, nil
+		}
+		return rewritten(req, c, e, func(w *writer) { w.copy(c.list) })
+	}
+	p := c.arrange(a.config.Memory.another(req.Tenant))
+	p.edits = append(p.edits, e...)
 	if p.asIs() {
 		return req, nil
 	}
