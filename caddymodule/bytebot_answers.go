@@ -57,11 +57,11 @@ func (a *BytebotAnswers) padding() (first, interval time.Duration) {
 	return first, interval
 }
 
-// bytebotAnswerWords are the words that unmarshalWord knows.
+// bytebotAnswerWords are the words that unmarshalAnswerWord knows.
 const bytebotAnswerWords = "repair_calls, needs_help, loop_guard, padding"
 
-// unmarshalWord parses the word that the dispenser stands at, if it is about answers.
-func (a *BytebotAnswers) unmarshalWord(d *caddyfile.Dispenser) (known bool, err error) {
+// unmarshalAnswerWord parses the word that the dispenser stands at, if it is about answers.
+func (a *BytebotAnswers) unmarshalAnswerWord(d *caddyfile.Dispenser) (known bool, err error) {
 	switch d.Val() {
 	case "repair_calls":
 		a.RepairCalls = new(bool)

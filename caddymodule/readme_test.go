@@ -26,7 +26,7 @@ func TestReadmeQuotesTheCaddyfileSyntax(t *testing.T) {
 		{"command", "program.go", "Command"},
 		{"memory", "caches.go", "MemoryCache"},
 		{"redis", "caches.go", "RedisCache"},
-		{"bytebot", "bytebot.go", "Bytebot"},
+		{"bytebot", "bytebot_caddyfile.go", "Bytebot"},
 		{"llm_limit", "limit_caddyfile.go", "Limit"},
 		{"global", "app.go", "App"},
 	} {

@@ -5,41 +5,27 @@
 package bytebot
 
 import (
-	"cmp"
 	"context"
 	"sync/atomic"
 
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
 )
 
-// Config says what an [Adapter] does. The zero value does everything that has a default.
-type Config struct {
-	// KeepMessages leaves conversations in the order in which the agent sends them.
-	KeepMessages bool
-
-	// KeepCalls leaves tool calls as models make them.
-	KeepCalls bool
-
-	// ShowErrors passes errors on to the agent, which gives the task up. Otherwise they become a request for help.
-	ShowErrors bool
-
-	// LoopNudge is how often a model may do the same before it is told to do something else, and LoopHelp how often before the
-	// user is asked for help. 0 is the default, 3 and 6; less is never.
-	LoopNudge, LoopHelp int
-}
-
-func (c *Config) loopNudge() int { return cmp.Or(c.LoopNudge, 3) }
-
-func (c *Config) loopHelp() int { return cmp.Or(c.LoopHelp, 6) }
-
 // Adapter is an [llmgateway.Adapter] for the agent's requests.
 type Adapter struct {
-	config Config
-	tools  atomic.Pointer[lastTools]
+	config   Config
+	identity string
+	tools    atomic.Pointer[lastTools]
 }
 
 // New returns an Adapter.
-func New(c Config) *Adapter { return &Adapter{config: c} }
+func New(c Config) *Adapter {
+	c.Options = c.Options.over(Options{KeepImages: defaultKeepImages, MaxImages: defaultMaxImages})
+	if c.Window == nil {
+		c.Window = func(string) int { return defaultWindow }
+	}
+	return &Adapter{config: c, identity: c.identity()}
+}
 
 // Adapt implements [llmgateway.Adapter]. Only chat completions are changed.
 func (a *Adapter) Adapt(_ context.Context, req *llmgateway.Request) (*llmgateway.Request, error) {
@@ -47,11 +33,11 @@ func (a *Adapter) Adapt(_ context.Context, req *llmgateway.Request) (*llmgateway
 		return req, nil
 	}
 	c, ok := read(req)
-	if !ok {
+	if !ok || len(c.messages) == 0 {
 		return req, nil
 	}
 	x := a.exchange(req, c)
-	adapted, err := a.repair(req, c, x)
+	adapted, err := a.mend(req, c, x)
 	if err != nil {
 		return nil, err
 	}
@@ -60,17 +46,29 @@ func (a *Adapter) Adapt(_ context.Context, req *llmgateway.Request) (*llmgateway
 	return &next, nil
 }
 
-// repair brings a conversation into order.
-func (a *Adapter) repair(req *llmgateway.Request, c *conversation, x *exchange) (*llmgateway.Request, error) {
-	switch {
-	case len(c.messages) == 0:
-		return req, nil
-	case a.config.KeepMessages && x.nudge != "":
-		return appended(req, `{"role":"user","content":`+quote(x.nudge)+`}`), nil
-	case a.config.KeepMessages:
-		return req, nil
+// mend does what is done once for a request, whoever answers it.
+func (a *Adapter) mend(req *llmgateway.Request, c *conversation, x *exchange) (*llmgateway.Request, error) {
+	var e edits
+	if !a.config.KeepArguments {
+		e = a.config.Memory.restore(req.Tenant, c)
 	}
-	p := c.arrange(nil)
+	runs := c.runs()
+	if a.config.KeepEqualImages {
+		runs = c.eachAlone()
+	}
+	x.left = outdated(len(runs), a.config.Options.KeepImages, a.config.Options.MaxImages)
+	e = append(e, c.thin(runs, x.left)...)
+	if a.config.KeepMessages {
+		if x.nudge != "" {
+			req = appended(req, `{"role":"user","content":`+quote(x.nudge)+`}`)
+		}
+		if len(e) == 0 {
+			return req, nil
+		}
+		return rewritten(req, c, e, func(w *writer) { w.copy(c.list) })
+	}
+	p := c.arrange(a.config.Memory.another(req.Tenant))
+	p.edits = append(p.edits, e...)
 	p.nudge(x.nudge)
 	if p.asIs() {
 		return req, nil

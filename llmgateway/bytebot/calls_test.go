@@ -33,14 +33,15 @@ func taskWith(t *testing.T, retries string, messages ...string) *llmgateway.Requ
 	return req
 }
 
-// target is a model that gives its answers, or errors, one after the other, and keeps what it was asked.
-type target struct {
+// scripted is a model that gives its answers, or errors, one after the other, and keeps what it was asked. An error that is the
+// last stays.
+type scripted struct {
 	t       *testing.T
 	answers []any // texts of messages, or errors
 	asked   []string
 }
 
-func (m *target) generate(_ context.Context, req *llmgateway.Request) iter.Seq2[llmgateway.Event, error] {
+func (m *scripted) generate(_ context.Context, req *llmgateway.Request) iter.Seq2[llmgateway.Event, error] {
 	return func(yield func(llmgateway.Event, error) bool) {
 		asked := string(req.Body.Bytes)
 		for _, e := range req.Edits {
@@ -53,7 +54,9 @@ func (m *target) generate(_ context.Context, req *llmgateway.Request) iter.Seq2[
 			return
 		}
 		answer := m.answers[0]
-		m.answers = m.answers[1:]
+		if _, fails := answer.(error); !fails || len(m.answers) > 1 {
+			m.answers = m.answers[1:]
+		}
 		switch answer := answer.(type) {
 		case error:
 			yield(llmgateway.Event{}, answer)
@@ -65,7 +68,7 @@ func (m *target) generate(_ context.Context, req *llmgateway.Request) iter.Seq2[
 }
 
 // exchanged returns what the agent gets of a model.
-func exchanged(t *testing.T, a *Adapter, req *llmgateway.Request, m *target) (llmgateway.Event, error) {
+func exchanged(t *testing.T, a *Adapter, req *llmgateway.Request, m *scripted) (llmgateway.Event, error) {
 	t.Helper()
 	m.t = t
 	next, err := a.Adapt(t.Context(), req)
@@ -92,8 +95,8 @@ func callOf(e llmgateway.Event) (name, arguments string) {
 }
 
 func TestCallInTheTextBecomesACall(t *testing.T) {
-	m := &target{answers: []any{`{"role":"assistant","content":"` + "```json\\n{\\\"name\\\":\\\"click\\\",\\\"input\\\":{\\\"coordinate\\\":[640,480]}}\\n```" + `"}`}}
-	got, err := exchanged(t, New(Config{}), taskWith(t, "0"), m)
+	m := &scripted{answers: []any{`{"role":"assistant","content":"` + "```json\\n{\\\"name\\\":\\\"click\\\",\\\"input\\\":{\\\"coordinate\\\":[640,480]}}\\n```" + `"}`}}
+	got, err := exchanged(t, newAdapter(t, Config{}), taskWith(t, "0"), m)
 	if name, arguments := callOf(got); err != nil || name != "computer_click_mouse" || arguments != `{"coordinates":{"x":640,"y":480},"button":"left","clickCount":1}` {
 		t.Errorf("got %s, %v", got.Data, err)
 	}
@@ -104,7 +107,7 @@ func TestCallInTheTextBecomesACall(t *testing.T) {
 
 func TestCallsStayAsTheyAreIfSwitchedOff(t *testing.T) {
 	message := `{"role":"assistant","content":"<tool_call>{\"name\":\"computer_screenshot\"}</tool_call>"}`
-	got, err := exchanged(t, New(Config{KeepCalls: true}), taskWith(t, "0"), &target{answers: []any{message}})
+	got, err := exchanged(t, newAdapter(t, Config{KeepCalls: true}), taskWith(t, "0"), &scripted{answers: []any{message}})
 	if err != nil || !strings.Contains(string(got.Data), message) {
 		t.Errorf("got %s, %v", got.Data, err)
 	}
@@ -127,8 +130,8 @@ func TestModelIsAskedAgainOnceWithWhatIsWrong(t *testing.T) {
 		{"it says nothing then", []any{bad, `{"role":"assistant","content":" "}`}, "sideways", 7},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			m := &target{answers: tt.answers}
-			got, err := exchanged(t, New(Config{}), taskWith(t, "0"), m)
+			m := &scripted{answers: tt.answers}
+			got, err := exchanged(t, newAdapter(t, Config{}), taskWith(t, "0"), m)
 			if err != nil || !strings.Contains(string(got.Data), tt.want) || len(m.asked) != 2 {
 				t.Fatalf("got %s, %v, asked %d times", got.Data, err, len(m.asked))
 			}
@@ -143,15 +146,15 @@ func TestModelIsAskedAgainOnceWithWhatIsWrong(t *testing.T) {
 }
 
 func TestEmptyAnswersAreAnError(t *testing.T) {
-	m := &target{answers: []any{`{"role":"assistant","content":null}`, `{"role":"assistant","content":""}`}}
-	_, err := exchanged(t, New(Config{}), taskWith(t, "0"), m)
+	m := &scripted{answers: []any{`{"role":"assistant","content":null}`, `{"role":"assistant","content":""}`}}
+	_, err := exchanged(t, newAdapter(t, Config{}), taskWith(t, "0"), m)
 	if e := llmgateway.AsError(err); err == nil || e.Kind != llmgateway.Upstream {
 		t.Errorf("got %v", err)
 	}
 }
 
 func TestContentInPartsBecomesText(t *testing.T) {
-	got, err := exchanged(t, New(Config{}), taskWith(t, "0"), &target{answers: []any{`{"role":"assistant","content":[{"type":"text","text":"one"},{"type":"text","text":"two"}]}`}})
+	got, err := exchanged(t, newAdapter(t, Config{}), taskWith(t, "0"), &scripted{answers: []any{`{"role":"assistant","content":[{"type":"text","text":"one"},{"type":"text","text":"two"}]}`}})
 	if text := gjson.GetBytes(got.Data, "choices.0.message.content"); err != nil || text.Str != "one\n\ntwo" {
 		t.Errorf("got %s, %v", got.Data, err)
 	}
@@ -170,7 +173,7 @@ func TestStreamGetsItsCallsToo(t *testing.T) {
 	}
 	req := taskWith(t, "")
 	req.Stream, req.ClientStream = true, true
-	next, err := New(Config{}).Adapt(t.Context(), req)
+	next, err := newAdapter(t, Config{}).Adapt(t.Context(), req)
 	if err != nil {
 		t.Fatal(err)
 	}

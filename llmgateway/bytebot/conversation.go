@@ -14,7 +14,7 @@ type conversation struct {
 	body     []byte
 	list     span // the list, with its brackets
 	messages []message
-	images   []image
+	images   []picture
 	// tools is true if tools are offered, and status if one of them is set_task_status.
 	tools, status bool
 	// odd is true if something is not of its type, or there twice.
@@ -83,8 +83,8 @@ type call struct {
 	arguments span // with its quotes
 }
 
-// image is a part of a message's content that is an image.
-type image struct {
+// picture is a part of a message's content that is an image.
+type picture struct {
 	message int
 	part    span
 	url     span // without its quotes
@@ -176,7 +176,7 @@ func (c *conversation) part(at int) (end int) {
 		})
 	})
 	if !url.none() {
-		c.images = append(c.images, image{message: len(c.messages), part: span{at, end}, url: url})
+		c.images = append(c.images, picture{message: len(c.messages), part: span{at, end}, url: url})
 	}
 	return end
 }

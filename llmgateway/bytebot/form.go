@@ -31,14 +31,10 @@ const bridgeText = "I have the result."
 // in returns a request whose conversation, which is in order, has the form.
 func (f form) in(req *llmgateway.Request) (*llmgateway.Request, error) {
 	c, ok := read(req)
-	if f == 0 || !ok {
+	if !ok {
 		return req, nil
 	}
-	s := shape{form: f, c: c}
-	if f&shortIDs != 0 {
-		s.shortenIDs()
-	}
-	return rewritten(req, c, s.edits, s.write)
+	return (&shape{form: f, c: c}).of(req)
 }
 
 // shape is a conversation that is written in a form.
@@ -46,8 +42,21 @@ type shape struct {
 	form
 	c     *conversation
 	edits edits
-	w     *writer
-	some  bool // a message has been written
+	// left are messages that are left out: those from its start up to its end.
+	left span
+	w    *writer
+	some bool // a message has been written
+}
+
+// of returns a request with the conversation in the form, or req itself if it has it.
+func (s *shape) of(req *llmgateway.Request) (*llmgateway.Request, error) {
+	if s.form&shortIDs != 0 {
+		s.shortenIDs()
+	}
+	if s.form&^shortIDs == 0 && len(s.edits) == 0 && s.left.none() {
+		return req, nil
+	}
+	return rewritten(req, s.c, s.edits, s.write)
 }
 
 // idLength is the length of ids that Mistral takes.
@@ -85,7 +94,9 @@ func (s *shape) write(w *writer) {
 		s.plain()
 	} else {
 		for i := 0; i < len(s.c.messages); i++ {
-			i += s.message(i)
+			if i < s.left.start || i >= s.left.end {
+				i += s.message(i)
+			}
 		}
 	}
 	w.text("]")
@@ -165,10 +176,12 @@ func (s *shape) calls(i int) (also int) {
 func (s *shape) plain() {
 	p := plan{c: s.c}
 	for i, m := range s.c.messages {
-		switch {
-		case m.role == assistant:
+		if i >= s.left.start && i < s.left.end {
+			continue
+		}
+		if m.role == assistant {
 			p.assistant(i)
-		default: // the system's words, too, are the user's
+		} else { // the system's words, too, are the user's
 			p.user(i)
 		}
 	}

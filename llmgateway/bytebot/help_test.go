@@ -50,7 +50,7 @@ func TestFailureForGoodAsksTheUserForHelp(t *testing.T) {
 		{"the agent has left", &llmgateway.Error{Kind: llmgateway.Canceled}, "2", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got, err := exchanged(t, New(Config{}), taskWith(t, tt.retries), &target{answers: []any{tt.err}})
+			got, err := exchanged(t, newAdapter(t, Config{}), taskWith(t, tt.retries), &scripted{answers: []any{tt.err}})
 			if tt.help == "" {
 				if !errors.Is(err, tt.err) {
 					t.Fatalf("got %s, %v", got.Data, err)
@@ -70,10 +70,10 @@ func TestFailureForGoodAsksTheUserForHelp(t *testing.T) {
 func TestHelpIsAskedForOnlyWhereItCanBe(t *testing.T) {
 	denied := &llmgateway.Error{Kind: llmgateway.Denied, Message: "no"}
 	summary := request(t, `{"model":"m","messages":[`+systemMessage+`,`+task+`]}`)
-	if got, err := exchanged(t, New(Config{}), summary, &target{answers: []any{denied}}); !errors.Is(err, denied) {
+	if got, err := exchanged(t, newAdapter(t, Config{}), summary, &scripted{answers: []any{denied}}); !errors.Is(err, denied) {
 		t.Errorf("without the tool: got %s, %v", got.Data, err)
 	}
-	if got, err := exchanged(t, New(Config{ShowErrors: true}), taskWith(t, "2"), &target{answers: []any{denied}}); !errors.Is(err, denied) {
+	if got, err := exchanged(t, newAdapter(t, Config{ShowErrors: true}), taskWith(t, "2"), &scripted{answers: []any{denied}}); !errors.Is(err, denied) {
 		t.Errorf("switched off: got %s, %v", got.Data, err)
 	}
 }
@@ -81,13 +81,13 @@ func TestHelpIsAskedForOnlyWhereItCanBe(t *testing.T) {
 func TestErrorThatCannotBeToldAnyMoreAsksForHelp(t *testing.T) {
 	limited := &llmgateway.Error{Kind: llmgateway.RateLimited}
 	req := taskWith(t, "0")
-	next, err := New(Config{}).Adapt(t.Context(), req)
+	next, err := newAdapter(t, Config{}).Adapt(t.Context(), req)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var concealed error
 	ctx := llmgateway.WithTrace(t.Context(), &llmgateway.Trace{Late: func() bool { return true }, Concealed: func(err error) { concealed = err }})
-	for event, err := range next.Exchange.Answer(ctx, next, (&target{t: t, answers: []any{limited}}).generate) {
+	for event, err := range next.Exchange.Answer(ctx, next, (&scripted{t: t, answers: []any{limited}}).generate) {
 		if err != nil || helpOf(event) == "" {
 			t.Errorf("got %s, %v", event.Data, err)
 		}
@@ -100,7 +100,7 @@ func TestErrorThatCannotBeToldAnyMoreAsksForHelp(t *testing.T) {
 func TestStreamAsksForHelpToo(t *testing.T) {
 	req := taskWith(t, "2")
 	req.Stream, req.ClientStream = true, true
-	next, err := New(Config{}).Adapt(t.Context(), req)
+	next, err := newAdapter(t, Config{}).Adapt(t.Context(), req)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,8 +174,8 @@ func TestRepetitionIsNudgedAndThenEnds(t *testing.T) {
 			if got := c.streak(); got.count != tt.want {
 				t.Errorf("got a streak of %d, want %d", got.count, tt.want)
 			}
-			m := &target{answers: []any{`{"role":"assistant","content":"ok"}`}}
-			got, err := exchanged(t, New(Config{}), req, m)
+			m := &scripted{answers: []any{`{"role":"assistant","content":"ok"}`}}
+			got, err := exchanged(t, newAdapter(t, Config{}), req, m)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -201,8 +201,8 @@ func TestLoopGuardCanBeTunedAndSwitchedOff(t *testing.T) {
 		{Config{LoopNudge: 1, LoopHelp: 2}, 2, true},
 		{Config{LoopHelp: 5, KeepMessages: true}, 3, false},
 	} {
-		m := &target{answers: []any{`{"role":"assistant","content":"ok"}`}}
-		got, err := exchanged(t, New(tt.config), taskWith(t, "0", words[:tt.n]...), m)
+		m := &scripted{answers: []any{`{"role":"assistant","content":"ok"}`}}
+		got, err := exchanged(t, newAdapter(t, tt.config), taskWith(t, "0", words[:tt.n]...), m)
 		if err != nil || (helpOf(got) != "") != tt.end {
 			t.Errorf("%+v, %d: got %s, %v", tt.config, tt.n, got.Data, err)
 		}

@@ -2,6 +2,7 @@ package bytebot
 
 import (
 	"bytes"
+	"cmp"
 	"slices"
 	"strings"
 )
@@ -26,9 +27,9 @@ type step struct {
 }
 
 const (
-	saying = iota
-	thinking
-	calling
+	sayingStep = iota
+	thinkingStep
+	callingStep
 )
 
 // streak returns what the model repeats. Words are a repetition in any case: the agent does nothing about them and asks again.
@@ -85,18 +86,18 @@ func (c *conversation) steps() (steps []step) {
 			}
 			continue
 		}
-		kind := saying
+		kind := sayingStep
 		switch {
 		case len(m.calls) > 0:
-			kind = calling
+			kind = callingStep
 		case !m.reasoning.none():
-			kind = thinking
+			kind = thinkingStep
 		}
 		made := make([]string, len(m.calls))
 		for i, call := range m.calls {
 			made[i] = call.name + " " + text(call.arguments.in(c.body))
 		}
-		if between || kind <= steps[len(steps)-1].last && (kind != calling || slices.Contains(steps[len(steps)-1].calls, made[0])) {
+		if between || kind <= steps[len(steps)-1].last && (kind != callingStep || slices.Contains(steps[len(steps)-1].calls, made[0])) {
 			steps = append(steps, step{})
 		}
 		between = false
@@ -109,6 +110,10 @@ func (c *conversation) steps() (steps []step) {
 	}
 	return steps
 }
+
+func (c *Config) loopNudge() int { return cmp.Or(c.LoopNudge, 3) }
+
+func (c *Config) loopHelp() int { return cmp.Or(c.LoopHelp, 6) }
 
 // waiting reports whether the model does nothing but wait, for which it may have a reason.
 func (s streak) waiting() bool { return strings.HasPrefix(s.call, "computer_wait ") }

@@ -52,6 +52,18 @@ func request(t testing.TB, text string) *llmgateway.Request {
 	return req
 }
 
+// newAdapter returns an adapter with a memory of its own.
+func newAdapter(t testing.TB, c Config) *Adapter {
+	t.Helper()
+	memory, err := NewMemory()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(memory.Close)
+	c.Memory = memory
+	return New(c)
+}
+
 // adapted returns the body that goes on.
 func adapted(t testing.TB, a *Adapter, text string) string {
 	t.Helper()
@@ -157,7 +169,7 @@ func TestConversationsAreBroughtIntoOrder(t *testing.T) {
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			got := adapted(t, New(Config{}), body(test.messages...))
+			got := adapted(t, newAdapter(t, Config{}), body(test.messages...))
 			messages, roles := messagesOf(t, got)
 			if roles != test.roles {
 				t.Errorf("got roles %s, want %s in %s", roles, test.roles, got)
@@ -183,7 +195,7 @@ func TestConversationsAreBroughtIntoOrder(t *testing.T) {
 
 // The pieces of a turn keep their bytes: what nobody knows of is not lost.
 func TestMergedTurnKeepsItsPieces(t *testing.T) {
-	got := adapted(t, New(Config{}), body(systemMessage, task,
+	got := adapted(t, newAdapter(t, Config{}), body(systemMessage, task,
 		`{"role":"assistant","content":"One \u00e9\n","refusal":null}`,
 		`{"role":"assistant","content":null,"reasoning_content":"Two \"quoted\""}`,
 		`{"role":"assistant","tool_calls":[{"id":"x","type":"function","function":{"name":"f","arguments":"{\"b\":1.50,\"a\":[]}"},"extra":{"n":1.0}}]}`,
@@ -201,7 +213,7 @@ func TestWellFormedConversationPassesByteForByte(t *testing.T) {
 		answers("a", "done"), shows("AAAA"), says("I am done."), `{"content": "Thanks.", "role": "user", "name": "u"}`,
 	}, " ,\n ") + ` ] , "tools":` + someTools + ` } `
 	req := request(t, text)
-	next, err := New(Config{}).Adapt(t.Context(), req)
+	next, err := newAdapter(t, Config{}).Adapt(t.Context(), req)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -212,7 +224,7 @@ func TestWellFormedConversationPassesByteForByte(t *testing.T) {
 
 func TestRepairCanBeSwitchedOff(t *testing.T) {
 	text := body(systemMessage, task, says("a"), says("b"))
-	if got := adapted(t, New(Config{KeepMessages: true}), text); got != text {
+	if got := adapted(t, newAdapter(t, Config{KeepMessages: true}), text); got != text {
 		t.Errorf("got %s", got)
 	}
 }
@@ -258,7 +270,7 @@ func someBlocks(random *rand.Rand) []string {
 // it says to that decides the form of all later ones.
 func TestAnyConversationSuitsAllFamilies(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
-	a := New(Config{})
+	a := newAdapter(t, Config{KeepEqualImages: true, Options: Options{MaxImages: -1}})
 	learned := make([]lesson, len(families))
 	refused := make([]int, len(families))
 	for range 400 {
@@ -280,7 +292,9 @@ func TestAnyConversationSuitsAllFamilies(t *testing.T) {
 					checkNothingLost(t, text, string(req.Body.Bytes))
 					break
 				}
-				if refused[i]++; !learned[i].learn(&llmgateway.Error{Kind: llmgateway.InvalidRequest, Message: err.Error()}) {
+				refused[i]++
+				next, ok := learned[i].learn(&llmgateway.Error{Kind: llmgateway.InvalidRequest, Message: err.Error()}, 0)
+				if learned[i] = next; !ok {
 					t.Fatalf("%s: %v\nof %s\nmade of %s", f.name, err, req.Body.Bytes, text)
 				}
 			}
@@ -315,12 +329,12 @@ func checkNothingLost(t *testing.T, from, to string) {
 
 // Turn by turn, the agent's conversation grows at its end. So does what the model gets to read.
 func TestGrowingConversationKeepsItsPrefix(t *testing.T) {
-	messages := []string{systemMessage, task}
+	messages, a := []string{systemMessage, task}, newAdapter(t, Config{})
 	before := ""
 	for i := range 8 {
 		id := fmt.Sprintf("call_%d", i)
-		messages = append(messages, says("On it."), thinks("Hm."), calls(id, "computer_click_mouse", "{}"), answers(id, "done"), shows("AAAA"))
-		got := adapted(t, New(Config{LoopNudge: -1}), body(messages...))
+		messages = append(messages, says("On it."), thinks("Hm."), calls(id, "computer_click_mouse", "{}"), answers(id, "done"), shows(fmt.Sprintf("AAA%d", i)))
+		got := adapted(t, a, body(messages...))
 		list, _, _ := strings.Cut(got, `],"max_tokens"`)
 		if !strings.HasPrefix(list, before) {
 			t.Fatalf("turn %d: the beginning changed:\n%s\n%s", i, before, list)
@@ -335,16 +349,17 @@ func FuzzAdapt(f *testing.F) {
 		f.Add([]byte(body(someBlocks(random)...)))
 	}
 	f.Add([]byte(`{"model":"m","messages":[{"role":"assistant","content":[],"tool_calls":[{"id":null}]},{"role":"tool"},5]}`))
+	a := newAdapter(f, Config{})
 	f.Fuzz(func(t *testing.T, text []byte) {
 		req, err := openai.Read(llmgateway.Chat, llmgateway.NewBody(bytes.Clone(text)))
 		if err != nil {
 			return
 		}
-		next, err := New(Config{}).Adapt(t.Context(), req)
+		next, err := a.Adapt(t.Context(), req)
 		if err != nil {
 			t.Fatalf("%v of %q", err, text)
 		}
-		again, err := New(Config{}).Adapt(t.Context(), next)
+		again, err := a.Adapt(t.Context(), next)
 		if err != nil {
 			t.Fatal(err)
 		}

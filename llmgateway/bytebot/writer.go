@@ -25,12 +25,12 @@ type writer struct {
 	out   []byte
 }
 
-// copy writes a piece of the old body, with the edits that lie in it.
+// copy writes a piece of the old body, with the edits that lie in it and what is put in at its end.
 func (w *writer) copy(s span) {
 	at := s.start
 	first, _ := slices.BinarySearchFunc(w.edits, s.start, func(e edit, start int) int { return cmp.Compare(e.start, start) })
 	for _, e := range w.edits[first:] {
-		if e.start >= s.end {
+		if e.start > s.end || e.start == s.end && e.end > e.start {
 			break
 		}
 		w.out = append(w.out, w.body[at:e.start]...)
@@ -61,6 +61,14 @@ func rewritten(req *llmgateway.Request, c *conversation, e edits, write func(*wr
 	adapted := *req
 	adapted.Body, adapted.Members = body, next.Members
 	return &adapted, nil
+}
+
+// spliced returns a copy of data with edits.
+func spliced(data []byte, e edits) []byte {
+	slices.SortFunc(e, func(a, b edit) int { return cmp.Compare(a.start, b.start) })
+	w := writer{body: data, edits: e, out: make([]byte, 0, len(data)-e.saved())}
+	w.copy(span{0, len(data)})
+	return w.out
 }
 
 // spare is room for what repairs add.

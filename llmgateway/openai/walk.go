@@ -14,3 +14,9 @@ func EachMember(json []byte, at int, each func(name []byte, value int) (end int)
 
 // Skip returns where the value at an offset of valid JSON ends. Strings are skipped at memory speed.
 func Skip(json []byte, at int) (end int) { return skip(json, at) }
+
+// Space returns where the first value of JSON begins.
+func Space(json []byte) int { return skipSpace(json, 0) }
+
+// Valid returns what is wrong with JSON that should be an object, or nil.
+func Valid(json []byte) error { return checkObject(json) }
