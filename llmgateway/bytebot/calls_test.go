@@ -16,7 +16,7 @@ import (
 // desktopTools are tools like the agent's.
 func desktopTools(t *testing.T) string {
 	t.Helper()
-	raw, err := os.ReadFile("../toolcall/testdata/desktop.json")
+	raw, err := os.ReadFile("replay/tools.json")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,7 +9,7 @@ import (
 // desktop returns tools like those of an agent that drives a desktop.
 func desktop(t testing.TB) *Tools {
 	t.Helper()
-	raw, err := os.ReadFile("testdata/desktop.json")
+	raw, err := os.ReadFile("../bytebot/replay/tools.json")
 	if err != nil {
 		t.Fatal(err)
 	}
