@@ -30,6 +30,8 @@ type App struct {
 	handlers []*Handler
 	limits   map[string]*Limit // by their names
 	withdraw func()            // the limit that was set; nil before Start
+	// tellsWindows is true if Bytebot is told the real contexts of models.
+	tellsWindows bool
 }
 
 // CaddyModule returns the Caddy module information.

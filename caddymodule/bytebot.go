@@ -109,16 +109,20 @@ func (Bytebot) CaddyModule() caddy.ModuleInfo {
 }
 
 // Provision implements caddy.Provisioner.
-func (b *Bytebot) Provision(caddy.Context) error {
+func (b *Bytebot) Provision(ctx caddy.Context) error {
 	config := bytebot.Config{
 		KeepMessages: !on(b.RepairMessages), KeepArguments: !on(b.RestoreArguments), KeepEqualImages: !on(b.SkipEqualImages),
 		KeepWindow: !on(b.FitWindow), KeepUsage: !on(b.ScaleUsage), KeepParameters: !on(b.LearnParameters), FreeToTalk: !on(b.RequireTools),
 		Targets: make(map[string]bytebot.Options, len(b.Targets)),
 	}
+	app, err := ctx.App("llm")
+	if err != nil {
+		return err
+	}
+	config.Window = app.(*App).toldWindow
 	if b.ToldWindow > 0 {
 		config.Window = func(string) int { return b.ToldWindow }
 	}
-	var err error
 	if config.Options, err = b.options(); err != nil {
 		return fmt.Errorf("client bytebot: %w", err)
 	}

@@ -27,6 +27,7 @@ func TestReadmeQuotesTheCaddyfileSyntax(t *testing.T) {
 		{"memory", "caches.go", "MemoryCache"},
 		{"redis", "caches.go", "RedisCache"},
 		{"bytebot", "bytebot_caddyfile.go", "Bytebot"},
+		{"llm_bytebot_models", "bytebot_models.go", "BytebotModels"},
 		{"llm_limit", "limit_caddyfile.go", "Limit"},
 		{"global", "app.go", "App"},
 	} {
