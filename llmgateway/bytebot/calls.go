@@ -75,6 +75,10 @@ func (x *exchange) mended(ctx context.Context, req *llmgateway.Request, ask llmg
 		default:
 			second = first
 		}
+		quoting := *r
+		quoting.Quote = true
+		last := quoting.Answer(second.event.Data)
+		second.event.Data, second.event.FinishReason = last.Data, last.FinishReason
 		if second.empty {
 			yield(llmgateway.Event{}, errEmpty)
 			return

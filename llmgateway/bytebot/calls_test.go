@@ -145,6 +145,15 @@ func TestModelIsAskedAgainOnceWithWhatIsWrong(t *testing.T) {
 	}
 }
 
+// The agent would carry such a call out without its arguments.
+func TestCallThatIsCutOffTwiceIsNotCarriedOut(t *testing.T) {
+	cut := `{"role":"assistant","content":null,"tool_calls":[{"id":"a","type":"function","function":{"name":"computer_type_text","arguments":"{\"text\":\"hel"}}]}`
+	got, err := exchanged(t, newAdapter(t, Config{}), taskWith(t, "0"), &scripted{answers: []any{cut, cut}})
+	if name, _ := callOf(got); err != nil || name != "" || !strings.Contains(string(got.Data), "cannot be read") {
+		t.Errorf("got %s, %v", got.Data, err)
+	}
+}
+
 func TestEmptyAnswersAreAnError(t *testing.T) {
 	m := &scripted{answers: []any{`{"role":"assistant","content":null}`, `{"role":"assistant","content":""}`}}
 	_, err := exchanged(t, newAdapter(t, Config{}), taskWith(t, "0"), m)

@@ -64,7 +64,7 @@ func (x *exchange) visible(ctx context.Context, req *llmgateway.Request, ask llm
 // mayRetry reports whether the agent is to be told of an error, since it has left or a retry of its own may help.
 func (x *exchange) mayRetry(ctx context.Context, err error) bool {
 	e := llmgateway.AsError(err)
-	if e.Kind == llmgateway.Canceled || ctx.Err() != nil && context.Cause(ctx) != context.DeadlineExceeded {
+	if e.Kind == llmgateway.Canceled || ctx.Err() != nil {
 		return true
 	}
 	if late := llmgateway.ContextTrace(ctx).Late; late != nil && late() {

@@ -61,6 +61,19 @@ func (r *Repairer) choice(e *editor, choice gjson.Result) (reason string, proble
 	}
 	all := r.repair(calls)
 	problems = append(problems, all.problems...)
+	if rest, said := r.quoted(all.calls); said != "" {
+		if !changedText {
+			text = content.String()
+		}
+		text, changedText = strings.TrimSpace(text+said), true
+		all.calls, right = rest, false
+		if len(rest) == 0 {
+			e.set(message, "tool_calls", "[]")
+			e.set(message, "content", quote(text))
+			e.set(choice, "finish_reason", `"stop"`)
+			return "stop", problems
+		}
+	}
 	if !right || all.changed {
 		e.set(message, "tool_calls", writeToolCalls(all.calls, false))
 	}

@@ -116,6 +116,22 @@ func TestAnswerTellsWhatCannotBeMended(t *testing.T) {
 	}
 }
 
+func TestCallsThatCannotBeReadBecomeTextIfWanted(t *testing.T) {
+	const broken, good = `{"id":"a","type":"function","function":{"name":"computer_type_text","arguments":"{\"text\":\"hel"}}`, `{"id":"b","type":"function","function":{"name":"computer_screenshot","arguments":"{}"}}`
+	const said = `I called computer_type_text, but its arguments cannot be read: {\"text\":\"hel`
+	r := Repairer{Tools: desktop(t), Quote: true}
+	for _, tt := range []struct{ calls, want, reason string }{
+		{broken, `{"content":"` + said + `","tool_calls":[]}`, "stop"},
+		{broken + "," + good, `{"content":"` + said + `","tool_calls":[` + good + `]}`, "tool_calls"},
+		{good, `{"content":null,"tool_calls":[` + good + `]}`, "tool_calls"},
+	} {
+		got := r.Answer([]byte(message(`{"content":null,"tool_calls":[`+tt.calls+`]}`, "tool_calls")))
+		if want := message(tt.want, tt.reason); string(got.Data) != want || got.FinishReason != tt.reason {
+			t.Errorf("got  %s\nwant %s", got.Data, want)
+		}
+	}
+}
+
 func chunk(delta, reason string) string {
 	if reason != "null" {
 		reason = quote(reason)

@@ -11,6 +11,9 @@ type Repairer struct {
 	Tools *Tools
 	// Taken reports whether the conversation has a call with that id already. nil means that none has.
 	Taken func(id string) bool
+	// Quote makes text of calls whose arguments are no JSON object, such as one that was cut off. A client may otherwise carry
+	// them out without arguments.
+	Quote bool
 }
 
 // repaired is what became of the calls of one choice.
@@ -18,6 +21,21 @@ type repaired struct {
 	calls    []Call
 	changed  bool
 	problems []Problem
+}
+
+// quoted takes out calls whose arguments make no sense, and returns them as text.
+func (r *Repairer) quoted(calls []Call) (rest []Call, said string) {
+	if !r.Quote {
+		return calls, ""
+	}
+	for _, c := range calls {
+		if _, err := readArguments(c.Arguments); err == nil {
+			rest = append(rest, c)
+			continue
+		}
+		said += "\n\nI called " + c.Name + ", but its arguments cannot be read: " + shorten(c.Arguments)
+	}
+	return rest, said
 }
 
 // repair mends calls and gives them ids where they have none of their own. Calls that cannot be mended stay as they are.
