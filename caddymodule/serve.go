@@ -112,7 +112,8 @@ func (h *Handler) generate(w http.ResponseWriter, r *http.Request, api api) erro
 		ctx, cancel := context.WithCancelCause(llmgateway.WithTrace(r.Context(), &rec.trace))
 		defer cancel(nil)
 		rec.pinger = h.pinger(w, req, cancel)
-		err = api.write(w, req, rec.observe(h.table.Generate(ctx, req)), rec.pinger, rec.lastComment)
+		rec.trace.Late = rec.pinger.Began
+		err = api.write(w, req, rec.observe(h.answer(ctx, req)), rec.pinger, rec.lastComment)
 	}
 	rec.end(err)
 	if err == nil {
@@ -137,13 +138,29 @@ const defaultPingInterval = 15 * time.Second
 
 // pinger returns what pings the client while it waits, or nil.
 func (h *Handler) pinger(w http.ResponseWriter, req *llmgateway.Request, left context.CancelCauseFunc) *openai.Pinger {
-	if h.PingInterval < 0 || !req.ClientStream {
+	if !req.ClientStream {
+		return h.padding(w, req, left)
+	}
+	if h.PingInterval < 0 {
 		return nil
 	}
 	return openai.StartPinger(w, cmp.Or(time.Duration(h.PingInterval), defaultPingInterval), left)
 }
 
-// read reads the request. It is the caller's to release.
+// padding returns what sends white space to a client that waits for a whole answer, if it is one that needs that.
+func (h *Handler) padding(w http.ResponseWriter, req *llmgateway.Request, left context.CancelCauseFunc) *openai.Pinger {
+	p, ok := h.client.(padder)
+	if !ok || req.Operation != llmgateway.Chat || req.Native != nil {
+		return nil
+	}
+	first, interval := p.padding()
+	if first <= 0 {
+		return nil
+	}
+	return openai.StartPadding(w, first, interval, left)
+}
+
+// read reads the request, and lets the client's adapter change it. It is the caller's to release.
 func (h *Handler) read(r *http.Request, api api) (*llmgateway.Request, error) {
 	if encoding := r.Header.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
 		return nil, &llmgateway.Error{
@@ -175,7 +192,7 @@ func (h *Handler) read(r *http.Request, api api) (*llmgateway.Request, error) {
 		}
 		req.Provider = name
 	}
-	return req, nil
+	return h.adapt(r.Context(), req)
 }
 
 // readError classes a failure to read the request.

@@ -37,6 +37,9 @@ func (a *answer) begin(ctx context.Context, target choice) (context.Context, *at
 	}
 	t.req.Model = target.model(t.req.Model)
 	t.info = llmgateway.Attempt{Provider: target.Name, Model: t.req.Model, Price: target.Price, Number: a.run.attempts}
+	if p := llmgateway.ProviderOf(target.Provider, t.req.Model); t.req.Exchange != nil && p != nil {
+		t.info.Context = target.limits(p).Context
+	}
 	if a.trace.Attempting != nil {
 		ctx = a.trace.Attempting(ctx, t.info)
 	}

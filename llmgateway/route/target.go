@@ -105,13 +105,27 @@ func (t *Target) generate(ctx context.Context, req *llmgateway.Request, first bo
 	if i, ok := p.(llmgateway.Identifier); ok {
 		scope.Provider = i.Identity()
 	}
+	if req.Exchange != nil {
+		scope.Provider += "\n" + req.Exchange.Identity()
+	}
 	return t.Cache.Generate(ctx, scope, req, func(ctx context.Context, req *llmgateway.Request) iter.Seq2[llmgateway.Event, error] {
 		return t.attempt(ctx, p, req, first)
 	})
 }
 
-// attempt asks the provider, and takes in what becomes of it.
+// attempt asks the provider, by way of the request's exchange if it has one.
 func (t *Target) attempt(ctx context.Context, p llmgateway.Provider, req *llmgateway.Request, first bool) iter.Seq2[llmgateway.Event, error] {
+	if req.Exchange == nil {
+		return t.ask(ctx, p, req, first)
+	}
+	to := llmgateway.Destination{Provider: t.Name, Model: req.Model, Limits: t.limits(p)}
+	return req.Exchange.Attempt(ctx, to, req, func(ctx context.Context, req *llmgateway.Request) iter.Seq2[llmgateway.Event, error] {
+		return t.ask(ctx, p, req, first)
+	})
+}
+
+// ask asks the provider, and takes in what becomes of it.
+func (t *Target) ask(ctx context.Context, p llmgateway.Provider, req *llmgateway.Request, first bool) iter.Seq2[llmgateway.Event, error] {
 	events := t.limited(ctx, p, req)
 	if t.State == nil {
 		return events
