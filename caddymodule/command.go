@@ -26,9 +26,10 @@ Lists, inspects and downloads models, and talks to them.
 	caddy llm inspect model.gguf          what the header of a file says
 	caddy llm pull <repository>           a model from Hugging Face
 	caddy llm chat                        a conversation with a running gateway
+	caddy llm migrate config.yaml         the Caddyfile that means the same
 `,
 		CobraFunc: func(cmd *cobra.Command) {
-			cmd.AddCommand(modelsCommand(), inspectCommand(), pullCommand(), chatCommand())
+			cmd.AddCommand(modelsCommand(), inspectCommand(), pullCommand(), chatCommand(), migrateCommand())
 			cmd.RunE = harmless(func(cmd *cobra.Command, args []string) error {
 				if len(args) > 0 {
 					return fmt.Errorf("unknown command %q; `caddy llm` lists what there is", args[0])

@@ -71,7 +71,7 @@ type targetHealth struct {
 	Model    string           `json:"model,omitempty"`
 	State    llmgateway.State `json:"state"`
 
-	// Reason says why a target is down, and Until when it is tried again.
+	// Reason says why a target is down or disabled, and Until when one that is down is tried again.
 	Reason string    `json:"reason,omitempty"`
 	Until  time.Time `json:"until,omitzero"`
 }
@@ -120,6 +120,9 @@ func (a *App) health() healthReport {
 				if c := handler.table.Models[name].Targets[i].Condition(); c.Down && target.State.Live() {
 					target.State, target.Reason, target.Until = llmgateway.StateDown, c.Reason, c.Until
 				}
+				if t.off != nil {
+					target.Reason = t.off.reason
+				}
 				health.Live = health.Live || target.State.Live()
 				health.Targets = append(health.Targets, target)
 			}
@@ -136,6 +139,9 @@ func (a *App) health() healthReport {
 
 // state returns how a model's target is. A name that stands for many is as good as the best of a folder's models.
 func (h *Handler) state(model string, t *Target) llmgateway.State {
+	if t.off != nil {
+		return llmgateway.StateDisabled
+	}
 	p := h.providers[t.Provider]
 	if asked := cmp.Or(t.Model, model); !strings.HasSuffix(asked, "*") {
 		p = llmgateway.ProviderOf(p, asked)

@@ -29,6 +29,7 @@ func TestReadmeQuotesTheCaddyfileSyntax(t *testing.T) {
 		{"bytebot", "bytebot_caddyfile.go", "Bytebot"},
 		{"llm_bytebot_models", "bytebot_models.go", "BytebotModels"},
 		{"llm_limit", "limit_caddyfile.go", "Limit"},
+		{"llm_auth", "auth_caddyfile.go", "Auth"},
 		{"global", "app.go", "App"},
 	} {
 		begin, end := "<!-- "+block.name+" syntax -->\n", "<!-- /"+block.name+" syntax -->"

@@ -86,7 +86,7 @@ func (h *Handler) watch(name string, model *Model, router *route.Router) error {
 	_, watches := router.Policy.(route.Watcher)
 	for i, t := range model.Targets {
 		p := h.providers[t.Provider]
-		if p == nil || breaker == nil && !watches {
+		if p == nil || t.off != nil || breaker == nil && !watches {
 			continue
 		}
 		state, err := h.states.hold(t.stateKey(h, name))

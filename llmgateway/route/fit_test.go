@@ -8,6 +8,7 @@ import (
 
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/local"
+	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/local/memory"
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/openai"
 )
 
@@ -197,7 +198,7 @@ func TestTooLongForOneContextGoesToALongerOne(t *testing.T) {
 
 // TestImageToBeFetchedGoesToAProviderThatMay has a local model with vision first, which fetches nothing.
 func TestImageToBeFetchedGoesToAProviderThatMay(t *testing.T) {
-	engine := local.NewEngine(local.Config{ModelPath: "gone.gguf", MMProj: "gone-too.gguf"}.Key(), local.NewBudget(0), slog.New(slog.DiscardHandler))
+	engine := local.NewEngine(local.Config{ModelPath: "gone.gguf", MMProj: "gone-too.gguf"}.Key(), memory.NewBudget(local.MachineMemory()), slog.New(slog.DiscardHandler))
 	defer func() { _ = engine.Destruct() }()
 	near := named("local", &local.Provider{Engine: engine})
 	remote := strings.Replace(withImage, "data:image/png;base64,AA==", "https://example.com/a.png", 1)

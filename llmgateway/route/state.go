@@ -150,8 +150,8 @@ type latency struct {
 	at      time.Time // of the last one; zero if there was none
 }
 
-// memory is the time in which an average forgets most of what it knew.
-const memory = 30 * time.Second
+// forgetting is the time in which an average forgets most of what it knew.
+const forgetting = 30 * time.Second
 
 func (l *latency) add(now time.Time, took time.Duration) {
 	if l.at.IsZero() {
@@ -159,7 +159,7 @@ func (l *latency) add(now time.Time, took time.Duration) {
 		return
 	}
 	// What was learned long ago counts little beside something new, so that a target that has recovered is seen at once.
-	weight := max(1-math.Exp(-now.Sub(l.at).Seconds()/memory.Seconds()), 1./8)
+	weight := max(1-math.Exp(-now.Sub(l.at).Seconds()/forgetting.Seconds()), 1./8)
 	l.average += time.Duration(weight * float64(took-l.average))
 	l.at = now
 }
