@@ -67,8 +67,8 @@ func speaker(got *received) http.HandlerFunc {
 	}
 }
 
-// post sends a request to a path and returns the answer.
-func (g *gateway) post(path, body string) (status int, text string, header http.Header) {
+// post sends a request to a path and returns the answer. fields are further header fields, each with its value.
+func (g *gateway) post(path, body string, fields ...string) (status int, text string, header http.Header) {
 	g.t.Helper()
 	hr, err := http.NewRequestWithContext(g.t.Context(), http.MethodPost, "https://localhost"+path, strings.NewReader(body))
 	if err != nil {
@@ -76,6 +76,9 @@ func (g *gateway) post(path, body string) (status int, text string, header http.
 	}
 	hr.Header.Set("Anthropic-Version", "2023-06-01")
 	hr.Header.Set("Anthropic-Beta", "some-beta")
+	for i := 0; i < len(fields); i += 2 {
+		hr.Header.Set(fields[i], fields[i+1])
+	}
 	resp, err := g.client("HTTP/1.1").Do(hr)
 	if err != nil {
 		g.t.Fatal(err)
@@ -264,5 +267,23 @@ func TestErrorsAreInTheWordsOfTheAPI(t *testing.T) {
 	defer resp.Body.Close()
 	if text, _ := io.ReadAll(resp.Body); resp.StatusCode != http.StatusMethodNotAllowed || gjson.GetBytes(text, "type").Str != "error" {
 		t.Errorf("got %d: %s", resp.StatusCode, text)
+	}
+}
+
+func TestMessagesAreAnsweredWithAnthropicsKeyHeader(t *testing.T) {
+	t.Setenv("LLMGATEWAY_TEST_KEY", secret)
+	g := newGateway(t)
+	g.start("route {\nllm_auth {\nkey alice {env.LLMGATEWAY_TEST_KEY}\n}\nllm {\nprovider e echo\nmodel m {\nto e\n}\n}\n}")
+	status, text, _ := g.post("/v1/messages", message, "X-Api-Key", secret)
+	if status != http.StatusOK || gjson.Get(text, "type").Str != "message" {
+		t.Errorf("got %d: %s", status, text)
+	}
+	status, text, _ = g.post("/v1/messages", message, "X-Api-Key", "another")
+	if status != http.StatusUnauthorized || gjson.Get(text, "error.type").Str != "authentication_error" {
+		t.Errorf("got %d: %s", status, text)
+	}
+	status, text, _ = g.post("/k/"+secret+"/v1/messages", message)
+	if status != http.StatusOK || gjson.Get(text, "type").Str != "message" {
+		t.Errorf("got %d: %s", status, text)
 	}
 }
