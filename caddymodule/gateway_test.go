@@ -21,6 +21,8 @@ import (
 	"testing"
 	"time"
 
+	_ "github.com/mholt/caddy-ratelimit"
+
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"

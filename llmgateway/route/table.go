@@ -38,11 +38,8 @@ func (t *Table) Generate(ctx context.Context, req *llmgateway.Request) iter.Seq2
 // are asked for, and the provider if the client named one before a slash.
 func (t *Table) resolve(req *llmgateway.Request) (*Router, *llmgateway.Request, error) {
 	m := t.find(req.Model)
-	if m.router == nil {
-		return nil, nil, &llmgateway.Error{
-			Kind: llmgateway.NoModel, Param: "model",
-			Message: "the model " + shown(m.asked) + " does not exist here; there are: " + strings.Join(t.names(), ", "),
-		}
+	if m.router == nil || !t.allows(req.Allowed, m) {
+		return nil, nil, t.noModel(req.Allowed, m.asked)
 	}
 	if m.prefix != "" && req.Provider != "" && req.Provider != m.prefix {
 		return nil, nil, &llmgateway.Error{
