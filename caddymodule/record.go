@@ -50,7 +50,7 @@ func newRecord(h *Handler, w http.ResponseWriter, r *http.Request) *record {
 	rec := &record{h: h, w: w, began: time.Now()}
 	rec.trace = llmgateway.Trace{
 		Tried: rec.tried, Answering: rec.answering, Broke: rec.broke, Resumed: rec.resumed, Outrun: rec.outrun,
-		Cached: rec.cached, Inherited: rec.inherited,
+		Cached: rec.cached, Spent: rec.spent,
 	}
 	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
 		repl.Map(rec.placeholder)
@@ -109,13 +109,10 @@ func (rec *record) outrun(a llmgateway.Attempt) {
 }
 
 // cached takes in what the cache did for the attempt that is made now.
-func (rec *record) cached(use llmgateway.CacheUse) {
-	rec.asked = use
-	rec.tally.Cached(use)
-}
+func (rec *record) cached(use llmgateway.CacheUse) { rec.asked = use }
 
-// inherited takes in that the request has taken the place of the one that its answer was made for.
-func (rec *record) inherited() { rec.tally.Inherited() }
+// spent takes in what an attempt has used.
+func (rec *record) spent(s llmgateway.Spending) { rec.tally.Spent(s) }
 
 // answering says who answers, while the header can still be written. After a ping it goes into a comment.
 func (rec *record) answering(a llmgateway.Attempt) {
@@ -165,7 +162,6 @@ func (rec *record) observe(events iter.Seq2[llmgateway.Event, error]) iter.Seq2[
 				rec.pinger.Stop()
 				rec.setAttempts()
 			}
-			rec.tally.Observe(&event)
 			if event.FinishReason != "" {
 				rec.finish = event.FinishReason
 			}
@@ -173,14 +169,14 @@ func (rec *record) observe(events iter.Seq2[llmgateway.Event, error]) iter.Seq2[
 				rec.usage = event.Usage
 			}
 			if err != nil || event.Whole {
-				rec.settle(err)
+				rec.settle()
 				rec.setCost()
 			}
 			if !yield(event, err) {
 				return
 			}
 		}
-		rec.settle(nil)
+		rec.settle()
 	}
 }
 
@@ -191,7 +187,7 @@ func (rec *record) end(err error) {
 	if err != nil {
 		rec.status = openai.Status(llmgateway.AsError(err))
 	}
-	rec.settle(err)
+	rec.settle()
 }
 
 func (rec *record) fields(err error) []zap.Field {
@@ -248,6 +244,8 @@ func (rec *record) placeholder(key string) (any, bool) {
 		return usage.CachedTokens, true
 	case "usage.reasoning_tokens":
 		return usage.ReasoningTokens, true
+	case "usage.counted_tokens":
+		return rec.used.Tokens, true
 	case "cost":
 		return limit.FormatUSD(rec.used.Cost), true
 	case "first_token_ms":

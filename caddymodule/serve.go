@@ -96,7 +96,7 @@ func (h *Handler) generate(w http.ResponseWriter, r *http.Request, op llmgateway
 	if err == nil {
 		defer req.Body.Release()
 		rec.request = req
-		defer rec.settle(nil) // if there is a panic
+		defer rec.settle() // if there is a panic
 		err = rec.reserve(r.Context())
 	}
 	if err == nil {

@@ -84,12 +84,25 @@ func (c *Client) Generate(ctx context.Context, req *llmgateway.Request) iter.Seq
 			return
 		}
 		defer resp.Body.Close()
+		accepted := func(event llmgateway.Event, err error) bool { return yield(event, ofAccepted(err)) }
 		if req.Stream {
-			c.stream(ctx, req, resp, yield)
+			c.stream(ctx, req, resp, accepted)
 			return
 		}
-		c.whole(ctx, req, resp, yield)
+		c.whole(ctx, req, resp, accepted)
 	}
+}
+
+// ofAccepted returns the error of a request that the provider had taken, with status 200: it has begun to work, unless it says
+// that it refuses after all.
+func ofAccepted(err error) error {
+	if err == nil {
+		return nil
+	}
+	if e := llmgateway.AsError(err); e.Status >= 400 || e.Used != nil {
+		return err
+	}
+	return begun(err, llmgateway.Usage{})
 }
 
 // send sends the request and returns an answer with status 200.
