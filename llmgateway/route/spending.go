@@ -60,13 +60,14 @@ func lastWord(ctx context.Context, err error) error {
 	return cause(ctx, err)
 }
 
-// outrun tells that an attempt was given up for another that began earlier. It may be running still.
+// outrun takes in that an attempt was given up for another that began earlier. It may be running still.
 func (a *answer) outrun(t *attempt) {
 	tell(a.trace.Outrun, t.after(nil))
 	if !t.spent.told && a.trace.Spent != nil && !t.spent.free.Load() {
 		a.trace.Spent(llmgateway.Spending{Attempt: t.after(errOutrun)})
 	}
 	t.spent.told = true
+	a.run.spare(t.Target)
 }
 
 // account tells what an attempt has used, once. err is what it ended with, or nil. Nothing of the attempt may come at the same
