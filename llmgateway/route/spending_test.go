@@ -31,8 +31,8 @@ func bill(ctx context.Context, p llmgateway.Provider, req *llmgateway.Request, l
 	if leave > 0 {
 		defer time.AfterFunc(leave, cancel).Stop()
 	}
-	for range p.Generate(ctx, req) {
-		if stop {
+	for _, err := range p.Generate(ctx, req) {
+		if stop || err != nil {
 			break
 		}
 	}
