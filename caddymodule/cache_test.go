@@ -2,16 +2,14 @@ package caddymodule
 
 import (
 	"fmt"
-	"net"
 	"net/http"
-	"os/exec"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/alicebob/miniredis/v2"
+	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/redis/redistest"
 )
 
 // countingUpstream answers as good does, and counts.
@@ -141,39 +139,9 @@ func TestRequestsThatComeTogetherAreOneForTheProvider(t *testing.T) {
 	}
 }
 
-// redisServer starts a real Redis server, or a stand-in where there is none, and returns its address and what kills it.
-func redisServer(t *testing.T) (address string, kill func()) {
-	t.Helper()
-	program, err := exec.LookPath("redis-server")
-	if err != nil {
-		t.Log("there is no redis-server; a stand-in has to do")
-		server := miniredis.RunT(t)
-		return server.Addr(), server.Close
-	}
-	address = freeAddress(t)
-	_, port, _ := net.SplitHostPort(address)
-	cmd := exec.Command(program, "--port", port, "--bind", "127.0.0.1", "--save", "", "--dir", t.TempDir())
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	kill = sync.OnceFunc(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
-	t.Cleanup(kill)
-	await(t, "a Redis server", func() bool {
-		conn, err := net.Dial("tcp", address)
-		if err == nil {
-			_ = conn.Close()
-		}
-		return err == nil
-	})
-	return address, kill
-}
-
 func TestGatewaysShareAnswersThroughRedisAndDoWithoutIt(t *testing.T) {
 	url, asked := countingUpstream(t)
-	address, kill := redisServer(t)
+	address, kill := redistest.Start(t)
 	gateways := []*gateway{newGateway(t), newGateway(t)}
 	for _, g := range gateways {
 		g.env = []string{"TEST_REDIS_URL=redis://" + address}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/local"
+	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/local/memory"
 )
 
 // engines holds the local models of all running configurations, so that a reload keeps what is loaded. The key is
@@ -19,7 +20,7 @@ import (
 var engines = caddy.NewUsagePool()
 
 // budget is the memory that they share. It survives reloads, as they do; the running configuration sets its size.
-var budget = sync.OnceValue(func() *local.Budget { return local.NewBudget(0) })
+var budget = sync.OnceValue(func() *memory.Budget { return memory.NewBudget(local.MachineMemory()) })
 
 // holdEngine takes a reference to an engine, which whoever took it gives back with engines.Delete.
 func holdEngine(key local.Key) (*local.Engine, error) {

@@ -15,6 +15,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/redis/redistest"
 )
 
 // metered answers with two words and says that it took 10 tokens for the prompt and 15 for the answer. more are further
@@ -305,7 +307,7 @@ func TestWhatAClientGotBeforeItLeftIsCounted(t *testing.T) {
 
 func TestGatewaysCountTogetherThroughRedisAndAloneWithoutIt(t *testing.T) {
 	url := upstream(t, metered(""))
-	address, kill := redisServer(t)
+	address, kill := redistest.Start(t)
 	gateways := []*gateway{newGateway(t), newGateway(t)}
 	for _, g := range gateways {
 		g.env = []string{"TEST_REDIS_URL=redis://" + address}

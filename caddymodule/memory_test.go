@@ -19,6 +19,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/local"
+	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/local/memory"
 )
 
 // modelFile returns another file with the starter model, in the gateway's folder.
@@ -188,7 +189,7 @@ func TestModelsShareMemoryWhileClientsComeAndGo(t *testing.T) {
 		}
 	}
 	await(t, "rest", func() bool {
-		return !slices.ContainsFunc(budget().Report().Claims, func(c local.ClaimReport) bool { return c.Requests > 0 || !c.Held })
+		return !slices.ContainsFunc(budget().Report().Claims, func(c memory.ClaimReport) bool { return c.Requests > 0 || !c.Held })
 	})
 	if err := caddy.Stop(); err != nil {
 		t.Fatal(err)

@@ -91,11 +91,13 @@ func (h *Handler) generate(w http.ResponseWriter, r *http.Request, op llmgateway
 		wrongMethod(w, "POST")
 		return nil
 	}
+	inFlight.Add(1)
+	defer inFlight.Add(-1)
 	rec := newRecord(h, w, r)
 	req, err := h.read(r, op)
 	if err == nil {
 		defer req.Body.Release()
-		rec.request = req
+		rec.asks(req)
 		defer rec.settle() // if there is a panic
 		err = rec.reserve(r.Context())
 	}

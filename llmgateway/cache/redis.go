@@ -3,56 +3,42 @@ package cache
 import (
 	"context"
 	"encoding/hex"
-	"errors"
 	"fmt"
-	"sync/atomic"
 	"time"
 
-	"github.com/redis/go-redis/v9"
+	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/redis"
 )
 
 // Redis is a Store that several gateways can share. While the server is slow or down it holds nothing: a request waits for
-// it getWithin at most, and after a failure nobody asks it for a while.
-type Redis struct {
-	client *redis.Client
-	failed func(error)
-	retry  atomic.Int64 // when it may be asked again, in Unix nanoseconds
-}
+// it redis.Within at most, and after a failure nobody asks it for a while.
+type Redis struct{ server *redis.Server }
 
 const (
-	getWithin = 250 * time.Millisecond
 	putWithin = 2 * time.Second
-	// redisRest is how long a server that failed is left alone.
-	redisRest = 5 * time.Second
 	// redisPrefix begins every key, so that other users of the server know whose it is.
 	redisPrefix = "llmgateway:answer:"
 )
 
-// NewRedis returns a Store for a server, whose URL is redis://[user:password@]host[:port][/database], or rediss:// for TLS.
-// Nothing is connected yet. failed is told, once for each rest, why the server is not asked.
+// NewRedis returns a Store for the server of a URL, as [redis.Open] takes it. failed is told, once for each rest, why the
+// server is not asked.
 func NewRedis(url string, failed func(error)) (*Redis, error) {
-	options, err := redis.ParseURL(url)
+	server, err := redis.Open(url, putWithin, failed)
 	if err != nil {
-		return nil, errors.New("the Redis URL is not of the form redis://user:password@host:port/database") // the cause quotes it
+		return nil, err
 	}
-	options.DialTimeout = getWithin
-	options.ReadTimeout, options.WriteTimeout = putWithin, putWithin
-	options.ContextTimeoutEnabled = true
-	options.MaxRetries = -1
-	options.DisableIdentity = true
-	return &Redis{client: redis.NewClient(options), failed: failed}, nil
+	return &Redis{server}, nil
 }
 
 // Get implements Store.
 func (r *Redis) Get(ctx context.Context, key Key) ([]byte, bool) {
-	if r.resting() {
+	if r.server.Resting() {
 		return nil, false
 	}
-	ctx, cancel := context.WithTimeout(ctx, getWithin)
+	ctx, cancel := context.WithTimeout(ctx, redis.Within)
 	defer cancel()
-	answer, err := r.client.Get(ctx, name(key)).Bytes()
+	answer, err := r.server.Get(ctx, name(key)).Bytes()
 	if err != nil {
-		r.note(ctx, "reading", err)
+		r.server.Note(ctx, "reading a cached answer", err)
 		return nil, false
 	}
 	return answer, true
@@ -60,34 +46,46 @@ func (r *Redis) Get(ctx context.Context, key Key) ([]byte, bool) {
 
 // Put implements Store.
 func (r *Redis) Put(ctx context.Context, key Key, answer []byte, ttl time.Duration) {
-	if r.resting() {
+	if r.server.Resting() {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, putWithin)
 	defer cancel()
-	if err := r.client.Set(ctx, name(key), answer, ttl).Err(); err != nil {
-		r.note(ctx, "writing", err)
+	if err := r.server.Set(ctx, name(key), answer, ttl).Err(); err != nil {
+		r.server.Note(ctx, "writing a cached answer", err)
+	}
+}
+
+// purgeBatch is how many keys are asked for, and deleted, at once.
+const purgeBatch = 500
+
+// Purge implements Purger. It deletes the gateways' answers and nothing else, while others may use the server.
+func (r *Redis) Purge(ctx context.Context) (answers int, err error) {
+	for cursor := uint64(0); ; {
+		var keys []string
+		if keys, cursor, err = r.server.Scan(ctx, cursor, redisPrefix+"*", purgeBatch).Result(); err != nil {
+			return answers, fmt.Errorf("looking for cached answers: %w", err)
+		}
+		if len(keys) > 0 {
+			n, err := r.server.Unlink(ctx, keys...).Result()
+			if err != nil {
+				return answers, fmt.Errorf("deleting cached answers: %w", err)
+			}
+			answers += int(n)
+		}
+		if cursor == 0 {
+			return answers, nil
+		}
 	}
 }
 
 // Close closes all connections.
-func (r *Redis) Close() error { return r.client.Close() }
+func (r *Redis) Close() error { return r.server.Close() }
 
 func name(key Key) string { return redisPrefix + hex.EncodeToString(key[:]) }
 
-func (r *Redis) resting() bool { return time.Now().UnixNano() < r.retry.Load() }
-
-// note takes in a failure. That a key is not there is none, and neither is that the client left.
-func (r *Redis) note(ctx context.Context, doing string, err error) {
-	if errors.Is(err, redis.Nil) || errors.Is(context.Cause(ctx), context.Canceled) || errors.Is(err, redis.ErrClosed) {
-		return
-	}
-	now := time.Now()
-	before := r.retry.Load()
-	if before <= now.UnixNano() && r.retry.CompareAndSwap(before, now.Add(redisRest).UnixNano()) {
-		r.failed(fmt.Errorf("%s a cached answer: %w", doing, err))
-	}
-}
-
 // Interface guards
-var _ Store = (*Redis)(nil)
+var (
+	_ Store  = (*Redis)(nil)
+	_ Purger = (*Redis)(nil)
+)

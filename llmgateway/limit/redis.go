@@ -3,48 +3,32 @@ package limit
 import (
 	"context"
 	"encoding/hex"
-	"errors"
 	"fmt"
-	"sync/atomic"
 	"time"
 
-	"github.com/redis/go-redis/v9"
+	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/redis"
 )
 
 // Redis counts for several gateways. Their clocks should agree to within a small part of the shortest period. While the
-// server is slow or down each gateway counts for itself: a request waits for it redisWithin at most, and after a failure
+// server is slow or down each gateway counts for itself: a request waits for it redis.Within at most, and after a failure
 // nobody asks it for a while. What is used meanwhile is not told to it later.
-type Redis struct {
-	client *redis.Client
-	failed func(error)
-	retry  atomic.Int64 // when it may be asked again, in Unix nanoseconds
-}
+type Redis struct{ server *redis.Server }
 
-const (
-	redisWithin = 250 * time.Millisecond
-	// redisRest is how long a server that failed is left alone.
-	redisRest = 5 * time.Second
-	// redisPrefix begins every key, so that other users of the server know whose it is.
-	redisPrefix = "llmgateway:limit:"
-)
+// redisPrefix begins every key, so that other users of the server know whose it is.
+const redisPrefix = "llmgateway:limit:"
 
-// NewRedis returns counts in a server, whose URL is redis://[user:password@]host[:port][/database], or rediss:// for TLS.
-// Nothing is connected yet. failed is told, once for each rest, why the server is not asked.
+// NewRedis returns counts in the server of a URL, as [redis.Open] takes it. failed is told, once for each rest, why the
+// server is not asked.
 func NewRedis(url string, failed func(error)) (*Redis, error) {
-	options, err := redis.ParseURL(url)
+	server, err := redis.Open(url, redis.Within, failed)
 	if err != nil {
-		return nil, errors.New("the Redis URL is not of the form redis://user:password@host:port/database") // the cause quotes it
+		return nil, err
 	}
-	options.DialTimeout = redisWithin
-	options.ReadTimeout, options.WriteTimeout = redisWithin, redisWithin
-	options.ContextTimeoutEnabled = true
-	options.MaxRetries = -1
-	options.DisableIdentity = true
-	return &Redis{client: redis.NewClient(options), failed: failed}, nil
+	return &Redis{server}, nil
 }
 
 // Close closes all connections. Requests that are still running count in memory only.
-func (r *Redis) Close() error { return r.client.Close() }
+func (r *Redis) Close() error { return r.server.Close() }
 
 // A key's counts are a hash. Each window has its period, and what was used in it and in the one before, under a name that
 // says what is counted, and for how long.
@@ -102,7 +86,7 @@ return 1
 
 // reserve takes what a reservation wants. asked is false if the server did not say anything.
 func (r *Redis) reserve(ctx context.Context, l *Limiter, res *Reservation) (counts []count, within, asked bool) {
-	if r.resting() || len(l.Limits.Windows) == 0 {
+	if r.server.Resting() || len(l.Limits.Windows) == 0 {
 		return nil, false, false
 	}
 	var args []any
@@ -111,14 +95,14 @@ func (r *Redis) reserve(ctx context.Context, l *Limiter, res *Reservation) (coun
 		elapsed := time.Duration(count{period: period}.elapsed(w, res.now))
 		args = append(args, name(w), w.Per.Milliseconds(), period, elapsed.Milliseconds(), w.Max, res.taken[i])
 	}
-	ctx, cancel := context.WithTimeout(ctx, redisWithin)
+	ctx, cancel := context.WithTimeout(ctx, redis.Within)
 	defer cancel()
-	answer, err := reserveScript.Run(ctx, r.client, []string{l.redisKey(res)}, args...).Int64Slice()
+	answer, err := reserveScript.Run(ctx, r.server, []string{l.redisKey(res)}, args...).Int64Slice()
 	if err == nil && len(answer) != 1+3*len(l.Limits.Windows) {
 		err = fmt.Errorf("%d values in the answer", len(answer))
 	}
 	if err != nil {
-		r.note(ctx, "reserving", err)
+		r.server.Note(ctx, "reserving tokens", err)
 		return nil, false, false
 	}
 	for i := 1; i < len(answer); i += 3 {
@@ -129,17 +113,17 @@ func (r *Redis) reserve(ctx context.Context, l *Limiter, res *Reservation) (coun
 
 // settle puts what was used in place of what a reservation has taken.
 func (r *Redis) settle(ctx context.Context, l *Limiter, res *Reservation, used Use) {
-	if r.resting() {
+	if r.server.Resting() {
 		return
 	}
 	var args []any
 	for i, w := range l.Limits.Windows {
 		args = append(args, name(w), w.periodAt(res.now), max(0, used.of(w.Kind))-res.taken[i])
 	}
-	ctx, cancel := context.WithTimeout(ctx, redisWithin)
+	ctx, cancel := context.WithTimeout(ctx, redis.Within)
 	defer cancel()
-	if err := settleScript.Run(ctx, r.client, []string{l.redisKey(res)}, args...).Err(); err != nil {
-		r.note(ctx, "settling", err)
+	if err := settleScript.Run(ctx, r.server, []string{l.redisKey(res)}, args...).Err(); err != nil {
+		r.server.Note(ctx, "settling tokens", err)
 	}
 }
 
@@ -149,18 +133,4 @@ func name(w Window) string { return fmt.Sprintf("%s:%d", w.Kind, w.Per.Milliseco
 // redisKey does not tell who is counted: clients' names are nobody's business there.
 func (l *Limiter) redisKey(res *Reservation) string {
 	return redisPrefix + l.Name + ":" + hex.EncodeToString(res.key[:])
-}
-
-func (r *Redis) resting() bool { return time.Now().UnixNano() < r.retry.Load() }
-
-// note takes in a failure. That the client left, or that the configuration went, is none.
-func (r *Redis) note(ctx context.Context, doing string, err error) {
-	if errors.Is(context.Cause(ctx), context.Canceled) || errors.Is(err, redis.ErrClosed) {
-		return
-	}
-	now := time.Now()
-	before := r.retry.Load()
-	if before <= now.UnixNano() && r.retry.CompareAndSwap(before, now.Add(redisRest).UnixNano()) {
-		r.failed(fmt.Errorf("%s tokens: %w", doing, err))
-	}
 }

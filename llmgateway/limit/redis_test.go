@@ -5,58 +5,21 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
-	"os/exec"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/alicebob/miniredis/v2"
+	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/redis/redistest"
 )
 
-// redisServer starts a real Redis server, or a stand-in where there is none, and returns its URL and what kills it.
-func redisServer(t *testing.T) (url string, kill func()) {
-	t.Helper()
-	program, err := exec.LookPath("redis-server")
-	if err != nil {
-		server := miniredis.RunT(t)
-		return "redis://" + server.Addr(), server.Close
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := l.Addr().String()
-	_ = l.Close()
-	_, port, _ := net.SplitHostPort(address)
-	cmd := exec.Command(program, "--port", port, "--bind", "127.0.0.1", "--save", "", "--dir", t.TempDir())
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	kill = sync.OnceFunc(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
-	t.Cleanup(kill)
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		conn, err := net.Dial("tcp", address)
-		if err == nil {
-			_ = conn.Close()
-			return "redis://" + address, kill
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("redis-server does not answer")
-		}
-	}
-}
-
 // gateways returns limiters that share a server, as many gateways would, and counts their complaints.
-func gateways(t *testing.T, url string, n int, limits Limits) (all []*Limiter, complaints *atomic.Int64) {
+func gateways(t *testing.T, address string, n int, limits Limits) (all []*Limiter, complaints *atomic.Int64) {
 	t.Helper()
 	complaints = new(atomic.Int64)
 	for range n {
-		shared, err := NewRedis(url, func(error) { complaints.Add(1) })
+		shared, err := NewRedis("redis://"+address, func(error) { complaints.Add(1) })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -67,8 +30,8 @@ func gateways(t *testing.T, url string, n int, limits Limits) (all []*Limiter, c
 }
 
 func TestGatewaysShareLimits(t *testing.T) {
-	url, _ := redisServer(t)
-	all, complaints := gateways(t, url, 2, Limits{Windows: []Window{{Tokens, 1000, 1000 * time.Hour}, {Spend, 5 * USD, 2000 * time.Hour}}})
+	address, _ := redistest.Start(t)
+	all, complaints := gateways(t, address, 2, Limits{Windows: []Window{{Tokens, 1000, 1000 * time.Hour}, {Spend, 5 * USD, 2000 * time.Hour}}})
 	one, other := all[0], all[1]
 	r, status, err := one.Reserve(t.Context(), "ann", Use{Tokens: 700, Cost: USD})
 	if err != nil || status.Remaining != 300 {
@@ -92,9 +55,9 @@ func TestGatewaysShareLimits(t *testing.T) {
 }
 
 func TestSharedCountsAreExactWhenManyAskTogether(t *testing.T) {
-	url, _ := redisServer(t)
+	address, _ := redistest.Start(t)
 	limits := Limits{Windows: []Window{{Tokens, 10_000, 1000 * time.Hour}}}
-	all, complaints := gateways(t, url, 2, limits)
+	all, complaints := gateways(t, address, 2, limits)
 	var used atomic.Int64
 	var group sync.WaitGroup
 	for worker := range 8 {
@@ -123,9 +86,9 @@ func TestSharedCountsAreExactWhenManyAskTogether(t *testing.T) {
 
 // The script counts as this process does: whatever comes, both say the same.
 func TestScriptCountsAsThisProcessDoes(t *testing.T) {
-	url, _ := redisServer(t)
+	address, _ := redistest.Start(t)
 	w := Window{Tokens, 1000, 10 * time.Second}
-	all, complaints := gateways(t, url, 1, Limits{Windows: []Window{w}})
+	all, complaints := gateways(t, address, 1, Limits{Windows: []Window{w}})
 	l, alone := all[0], &Limiter{Limits: all[0].Limits, Counts: new(Counts)}
 	random := rand.New(rand.NewPCG(1, 3))
 	now := time.UnixMilli(time.Now().UnixMilli())
@@ -158,8 +121,8 @@ func TestScriptCountsAsThisProcessDoes(t *testing.T) {
 }
 
 func TestCountingGoesOnWithoutTheServer(t *testing.T) {
-	url, kill := redisServer(t)
-	all, complaints := gateways(t, url, 1, tokens(100, 1000*time.Hour))
+	address, kill := redistest.Start(t)
+	all, complaints := gateways(t, address, 1, tokens(100, 1000*time.Hour))
 	l := all[0]
 	running, _, err := l.Reserve(t.Context(), "ann", Use{Tokens: 60})
 	if err != nil {
@@ -191,7 +154,7 @@ func TestSilentServerIsLeftAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer silent.Close()
-	all, complaints := gateways(t, "redis://"+silent.Addr().String(), 1, tokens(100, time.Hour))
+	all, complaints := gateways(t, silent.Addr().String(), 1, tokens(100, time.Hour))
 	began := time.Now()
 	for range 10 {
 		if err := take(t, all[0], "ann", 1); err != nil {

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
+	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/local/memory"
 )
 
 // flagsOf returns the arguments as a map; a flag without a value has an empty one.
@@ -205,7 +206,7 @@ func TestLogHoldsNoPrompts(t *testing.T) {
 
 func TestFurtherFlagsMakeTheModelUnknown(t *testing.T) {
 	info := func(args ...string) llmgateway.ModelInfo {
-		e := NewEngine(Config{ModelPath: starterModel(t), NCtx: 64, Args: JoinArgs(args)}.Key(), NewBudget(0), slog.New(slog.DiscardHandler))
+		e := NewEngine(Config{ModelPath: starterModel(t), NCtx: 64, Args: JoinArgs(args)}.Key(), memory.NewBudget(MachineMemory()), slog.New(slog.DiscardHandler))
 		defer func() { _ = e.Destruct() }()
 		return e.ModelInfo()
 	}
@@ -219,7 +220,7 @@ func TestFurtherFlagsMakeTheModelUnknown(t *testing.T) {
 }
 
 func TestModelWhoseFileIsMissingMayHaveTools(t *testing.T) {
-	e := NewEngine(Config{ModelPath: "missing.gguf"}.Key(), NewBudget(0), slog.New(slog.DiscardHandler))
+	e := NewEngine(Config{ModelPath: "missing.gguf"}.Key(), memory.NewBudget(MachineMemory()), slog.New(slog.DiscardHandler))
 	defer func() { _ = e.Destruct() }()
 	if info := e.ModelInfo(); !info.Tools || info.Vision {
 		t.Errorf("got %+v", info)

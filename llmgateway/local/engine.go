@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
+	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/local/memory"
 )
 
 // Engine is one llama-server process for one [Key], started when it is first needed and started again when it dies.
@@ -18,7 +19,7 @@ import (
 // The process ends when nobody holds it. All methods may be called from many goroutines.
 type Engine struct {
 	key    Key
-	budget *Budget
+	budget *memory.Budget
 	logger *slog.Logger
 	timing timing
 	shared *Shared
@@ -90,7 +91,7 @@ var defaultTiming = timing{
 }
 
 // NewEngine returns an engine that is held once, and takes its memory from budget. It starts nothing yet.
-func NewEngine(key Key, budget *Budget, logger *slog.Logger) *Engine {
+func NewEngine(key Key, budget *memory.Budget, logger *slog.Logger) *Engine {
 	e := &Engine{
 		key:     key,
 		budget:  budget,
@@ -173,7 +174,7 @@ func (e *Engine) lease(ctx context.Context) (*Lease, error) {
 		defer e.mu.Unlock()
 		return e.grant(), nil
 	}
-	if err := e.want(eager); err != nil {
+	if err := e.want(memory.Eager); err != nil {
 		e.mu.Unlock()
 		return nil, err
 	}
@@ -224,11 +225,11 @@ func (e *Engine) answer(err error) {
 func (e *Engine) Preload() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.keepLoading(gentle)
+	e.keepLoading(memory.Gentle)
 }
 
 // keepLoading has the model loaded although nobody waits for it. mu is held.
-func (e *Engine) keepLoading(manner manner) {
+func (e *Engine) keepLoading(manner memory.Manner) {
 	_ = e.want(manner) // what is wrong is in Status, and the next Acquire tells it
 	if e.loading() {
 		e.turn.kept = true
@@ -236,7 +237,7 @@ func (e *Engine) keepLoading(manner manner) {
 }
 
 // want makes sure that a server runs or will. mu is held.
-func (e *Engine) want(manner manner) error {
+func (e *Engine) want(manner memory.Manner) error {
 	switch {
 	case e.turn != nil:
 	case e.closed:

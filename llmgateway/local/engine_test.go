@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
+	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/local/memory"
 )
 
 // acquire gets a lease that is released with the test.
@@ -155,7 +156,7 @@ func TestEngineFailsAfterSeveralTriesAndRecovers(t *testing.T) {
 }
 
 func TestDelaysGrowAndAreForgiven(t *testing.T) {
-	e := NewEngine(Config{ModelPath: "m.gguf"}.Key(), NewBudget(0), discard)
+	e := NewEngine(Config{ModelPath: "m.gguf"}.Key(), memory.NewBudget(MachineMemory()), discard)
 	e.failure = newFailure("test", nil)
 	type step struct {
 		wasReady, proven bool
@@ -287,7 +288,7 @@ func TestIdleEngineUnloadsAndComesBack(t *testing.T) {
 }
 
 func TestLongestKeepAliveCounts(t *testing.T) {
-	e := NewEngine(Config{ModelPath: "m.gguf"}.Key(), NewBudget(0), discard)
+	e := NewEngine(Config{ModelPath: "m.gguf"}.Key(), memory.NewBudget(MachineMemory()), discard)
 	want := func(d time.Duration) {
 		t.Helper()
 		e.mu.Lock()

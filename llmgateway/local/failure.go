@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
+	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/local/memory"
 )
 
 // Failure is why a server could not be started, or ended.
@@ -45,7 +46,7 @@ type failure struct {
 }
 
 // mended reports whether the reason has gone, so that another try need not be put off.
-func (f *failure) mended(b *Budget) bool { return f.bytes > 0 && b.refuse(f.bytes) == nil }
+func (f *failure) mended(b *memory.Budget) bool { return f.bytes > 0 && b.Refuse(f.bytes) == nil }
 
 func newFailure(detail string, err error) *failure {
 	if err == nil {
@@ -60,9 +61,9 @@ func missing(detail string, err error) *failure {
 	return f
 }
 
-func tooLarge(err *tooLargeError) *failure {
+func tooLarge(err *memory.TooLargeError) *failure {
 	f := missing(err.Error(), err)
-	f.bytes = err.bytes
+	f.bytes = err.Bytes
 	return f
 }
 

@@ -12,10 +12,11 @@ import (
 	"time"
 
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
+	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/local/memory"
 )
 
 func TestOldModelServesAgainWhenTheNewOneFails(t *testing.T) {
-	b := NewBudget(0)
+	b := memory.NewBudget(MachineMemory())
 	old, bad := sharing(t, b, 0), sharing(t, b, 0, "--load", "50ms", "--starts", filepath.Join(t.TempDir(), "starts"), "--failing", "99")
 	roomFor(t, b, old)
 	use(t, old)
@@ -49,7 +50,7 @@ func TestOldModelServesAgainWhenTheNewOneFails(t *testing.T) {
 
 // A model that is loaded in vain does not get a second chance at the cost of the one that came in between.
 func TestFailedModelYieldsToWhoeverWaits(t *testing.T) {
-	b := NewBudget(0)
+	b := memory.NewBudget(MachineMemory())
 	log := filepath.Join(t.TempDir(), "starts")
 	old, bad := sharing(t, b, 0), sharing(t, b, 0, "--load", "50ms", "--starts", log, "--failing", "99")
 	roomFor(t, b, old)
@@ -69,7 +70,7 @@ func TestFailedModelYieldsToWhoeverWaits(t *testing.T) {
 
 // Two models that do not fit together are asked all the time. Both get on, and loading is not all that happens.
 func TestModelsTakeTurns(t *testing.T) {
-	b := NewBudget(0)
+	b := memory.NewBudget(MachineMemory())
 	log := filepath.Join(t.TempDir(), "starts")
 	engines := []*Engine{
 		sharingSlots(t, b, 0, 2, "--load", "20ms", "--starts", log), sharingSlots(t, b, 0, 2, "--load", "20ms", "--starts", log),
@@ -103,7 +104,7 @@ func TestModelsTakeTurns(t *testing.T) {
 
 // Engines of several models, clients that leave at any time. What has begun is never cut, and in the end nothing waits.
 func TestNothingIsCutWhileModelsComeAndGo(t *testing.T) {
-	b := NewBudget(0)
+	b := memory.NewBudget(MachineMemory())
 	var engines []*Engine
 	for i := range 4 {
 		engines = append(engines, sharingSlots(t, b, 50*i, 2, "--load", fmt.Sprintf("%dms", 5*i)))
@@ -157,7 +158,7 @@ func TestNothingIsCutWhileModelsComeAndGo(t *testing.T) {
 
 // A server that dies while it makes room for another model is not started again at once: nobody needs it.
 func TestServerThatDiesWhileDrainingStaysAway(t *testing.T) {
-	b := NewBudget(0)
+	b := memory.NewBudget(MachineMemory())
 	log := filepath.Join(t.TempDir(), "starts")
 	old, next := sharing(t, b, 0, "--starts", log), sharing(t, b, 0)
 	roomFor(t, b, old)

@@ -22,6 +22,7 @@ import (
 
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/gguf"
+	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/local/memory"
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/openai"
 )
 
@@ -166,7 +167,7 @@ func engine(t *testing.T, change func(*Config), flags ...string) *Engine {
 		change(&config)
 	}
 	noLeaks(t)
-	e := NewEngine(config.Key(), NewBudget(0), slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})))
+	e := NewEngine(config.Key(), memory.NewBudget(MachineMemory()), slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})))
 	e.timing = quick
 	t.Cleanup(func() {
 		_ = e.Destruct()
@@ -296,7 +297,7 @@ var discard = slog.New(slog.DiscardHandler)
 // It lets go of the engine and exits when its input ends.
 func fakeGateway() {
 	args := os.Args[slices.Index(os.Args, "--gateway")+1:]
-	e := NewEngine(Config{Binary: args[0], ModelPath: args[1], NCtx: 512, Args: JoinArgs(args[2:])}.Key(), NewBudget(0), discard)
+	e := NewEngine(Config{Binary: args[0], ModelPath: args[1], NCtx: 512, Args: JoinArgs(args[2:])}.Key(), memory.NewBudget(MachineMemory()), discard)
 	e.Preload()
 	for e.Status().State != llmgateway.StateReady {
 		if status := e.Status(); !status.State.Live() {

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/local/memory"
 )
 
 // pool holds engines as the gateway's pool does.
@@ -31,7 +33,7 @@ func (p *pool) hold(key Key) (*Engine, func(), error) {
 	defer p.mu.Unlock()
 	e := p.engines[key]
 	if e == nil {
-		e = NewEngine(key, NewBudget(0), discard)
+		e = NewEngine(key, memory.NewBudget(MachineMemory()), discard)
 		e.timing = quick
 		p.engines[key] = e
 		p.all = append(p.all, e)

@@ -1,6 +1,10 @@
 package local
 
-import "time"
+import (
+	"time"
+
+	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/local/memory"
+)
 
 // loadTime is how long loading takes. The engine's mutex guards it.
 type loadTime struct {
@@ -39,5 +43,5 @@ func (e *Engine) loadingLeft() time.Duration {
 func (e *Engine) wake() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.keepLoading(eager)
+	e.keepLoading(memory.Eager)
 }

@@ -12,11 +12,11 @@ import (
 	"time"
 )
 
-// machineMemory returns how much memory engines may take unless somebody says it: what the machine has, or what its
+// MachineMemory returns how much memory engines may take unless somebody says it: what the machine has, or what its
 // container may have of it, less a reserve for the system, this process and files that are being read, and all that GPUs
 // have of their own. The reserve is an eighth, but at least 1 GiB and at most half. Where nothing tells how much there is,
 // as outside Linux, there is no bound.
-func machineMemory() uint64 {
+func MachineMemory() uint64 {
 	total := min(memTotal("/proc/meminfo"), cgroupLimit("/proc/self/cgroup", "/sys/fs/cgroup"))
 	if total == math.MaxUint64 {
 		return total

@@ -16,6 +16,7 @@ import (
 
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/gguf/starter"
+	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/local/memory"
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/openai"
 )
 
@@ -32,7 +33,7 @@ func realEngine(t *testing.T, logs io.Writer, config Config) *Engine {
 	if logs == nil {
 		logs = t.Output()
 	}
-	e := NewEngine(config.Key(), NewBudget(0), slog.New(slog.NewTextHandler(logs, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	e := NewEngine(config.Key(), memory.NewBudget(MachineMemory()), slog.New(slog.NewTextHandler(logs, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	t.Cleanup(func() {
 		_ = e.Destruct()
 		gone(t, e)

@@ -1,13 +1,13 @@
 package local
 
 import (
-	"fmt"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"time"
 
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
+	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/local/memory"
 )
 
 // Status implements llmgateway.Reporter.
@@ -18,7 +18,7 @@ func (e *Engine) Status() llmgateway.Status {
 	}
 	found, failure := e.files.check(e.key.Config, e.timing.recheck)
 	if failure == nil {
-		if err := e.budget.refuse(found.bytes); err != nil {
+		if err := e.budget.Refuse(found.bytes); err != nil {
 			failure = tooLarge(err)
 		}
 	}
@@ -52,13 +52,13 @@ func (e *Engine) state() (status llmgateway.Status, known bool) {
 // progress returns what an engine is about that is not ready. mu is held.
 func (e *Engine) progress() llmgateway.Status {
 	status := llmgateway.Status{State: llmgateway.StateLoading}
-	shortage := e.turn.claim.shortage()
+	shortage := e.turn.claim.Shortage()
 	switch {
 	case e.turn.ended && e.pins == 0:
 		status.State, status.Detail = llmgateway.StateIdle, "unloading"
 	case e.draining:
 		status.Detail = "making room for another model; loaded again for the next request"
-	case shortage != "" && e.turn.claim.manner == gentle && e.pins == 0:
+	case shortage != "" && e.turn.claim.Manner() == memory.Gentle && e.pins == 0:
 		status.State, status.Detail = llmgateway.StateIdle, "not preloaded, "+shortage
 	case shortage != "":
 		status.Detail = shortage
@@ -66,18 +66,6 @@ func (e *Engine) progress() llmgateway.Status {
 		status.Detail = "again, since " + e.failure.detail
 	}
 	return status
-}
-
-// shortage says that a claim waits, and for what, or nothing.
-func (c *claim) shortage() string {
-	b := c.budget
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if !c.waits() {
-		return ""
-	}
-	return fmt.Sprintf("waiting for memory: it needs about %s, and %s of %s are in use",
-		formatBytes(c.bytes), formatBytes(b.used()), formatBytes(b.max()))
 }
 
 // Report says all about an engine that operators need. It holds no secrets, and no paths.
@@ -125,7 +113,7 @@ func (e *Engine) Report() Report {
 	defer e.mu.Unlock()
 	r.Waiting = e.pins
 	if e.turn != nil {
-		r.Resident = e.turn.claim.resident()
+		r.Resident = e.turn.claim.Held()
 	}
 	if s := e.current; s != nil {
 		r.PID, r.LoadedAt = s.process.cmd.Process.Pid, s.loaded
@@ -133,13 +121,6 @@ func (e *Engine) Report() Report {
 		r.Waiting -= s.leases
 	}
 	return r
-}
-
-// resident reports whether the claim has its memory.
-func (c *claim) resident() bool {
-	c.budget.mu.Lock()
-	defer c.budget.mu.Unlock()
-	return c.held
 }
 
 // withoutFolders shortens the paths in a line to the names of files.

@@ -10,16 +10,17 @@ import (
 	"time"
 
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
+	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/local/memory"
 )
 
 // sharing returns an engine like that of engine, which takes its memory from b. Its estimate is that of one with a cache
 // of no size, and so many MiB more.
-func sharing(t *testing.T, b *Budget, mib int, flags ...string) *Engine {
+func sharing(t *testing.T, b *memory.Budget, mib int, flags ...string) *Engine {
 	t.Helper()
 	return sharingSlots(t, b, mib, 1, flags...)
 }
 
-func sharingSlots(t *testing.T, b *Budget, mib, slots int, flags ...string) *Engine {
+func sharingSlots(t *testing.T, b *memory.Budget, mib, slots int, flags ...string) *Engine {
 	t.Helper()
 	e := engine(t, func(c *Config) { c.CacheRAM, c.NParallel = mib, slots }, flags...)
 	e.budget = b
@@ -38,7 +39,7 @@ func estimate(t *testing.T, e *Engine) uint64 {
 }
 
 // roomFor sets the budget to what the engines need together.
-func roomFor(t *testing.T, b *Budget, engines ...*Engine) {
+func roomFor(t *testing.T, b *memory.Budget, engines ...*Engine) {
 	t.Helper()
 	var sum uint64
 	for _, e := range engines {
@@ -111,7 +112,7 @@ func begin(t *testing.T, e *Engine, say string) *generation {
 
 func TestModelsThatFitStayLoaded(t *testing.T) {
 	log := filepath.Join(t.TempDir(), "starts")
-	b := NewBudget(0)
+	b := memory.NewBudget(MachineMemory())
 	engines := []*Engine{sharing(t, b, 1, "--starts", log), sharing(t, b, 2, "--starts", log), sharing(t, b, 3, "--starts", log)}
 	roomFor(t, b, engines...)
 	for range 3 {
@@ -128,7 +129,7 @@ func TestModelsThatFitStayLoaded(t *testing.T) {
 }
 
 func TestLeastRecentlyUsedModelGoesFirst(t *testing.T) {
-	b := NewBudget(0)
+	b := memory.NewBudget(MachineMemory())
 	first, second, third := sharing(t, b, 0), sharing(t, b, 0), sharing(t, b, 0)
 	roomFor(t, b, first, second)
 	use(t, first)
@@ -143,7 +144,7 @@ func TestLeastRecentlyUsedModelGoesFirst(t *testing.T) {
 }
 
 func TestNoMoreModelsGoThanNeeded(t *testing.T) {
-	b := NewBudget(0)
+	b := memory.NewBudget(MachineMemory())
 	small, large, next := sharing(t, b, 0), sharing(t, b, 500), sharing(t, b, 500)
 	roomFor(t, b, small, large)
 	use(t, small) // it is the least recently used one, but its memory is not enough
@@ -154,7 +155,7 @@ func TestNoMoreModelsGoThanNeeded(t *testing.T) {
 }
 
 func TestBusyModelFinishesBeforeItMakesRoom(t *testing.T) {
-	b := NewBudget(0)
+	b := memory.NewBudget(MachineMemory())
 	old, next := sharingSlots(t, b, 0, 2), sharing(t, b, 0)
 	roomFor(t, b, old)
 	running := begin(t, old, "200ms")
@@ -186,7 +187,7 @@ func TestBusyModelFinishesBeforeItMakesRoom(t *testing.T) {
 }
 
 func TestDrainingIsTakenBackWhenNobodyNeedsTheRoom(t *testing.T) {
-	b := NewBudget(0)
+	b := memory.NewBudget(MachineMemory())
 	old, next := sharingSlots(t, b, 0, 2), sharing(t, b, 0)
 	roomFor(t, b, old)
 	begin(t, old, "wait")
@@ -218,7 +219,7 @@ func TestDrainingIsTakenBackWhenNobodyNeedsTheRoom(t *testing.T) {
 }
 
 func TestTooLargeModelFailsAtOnce(t *testing.T) {
-	b := NewBudget(0)
+	b := memory.NewBudget(MachineMemory())
 	small, large := sharing(t, b, 0), sharing(t, b, 3<<10)
 	withdraw := b.Limit(1 << 30)
 	use(t, small)
@@ -243,7 +244,7 @@ func TestTooLargeModelFailsAtOnce(t *testing.T) {
 }
 
 func TestLowerLimitUnloadsWhatNobodyUses(t *testing.T) {
-	b := NewBudget(0)
+	b := memory.NewBudget(MachineMemory())
 	idle, busy := sharing(t, b, 0), sharing(t, b, 0)
 	use(t, idle)
 	running := begin(t, busy, "wait")

@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/local/memory"
 )
 
 // supervise keeps a server running until the engine is closed, idle or failed. There is at most one at a time, which
@@ -50,7 +52,7 @@ func (e *Engine) again(wasReady bool, lived time.Duration, failure *failure) (de
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	proven := wasReady && (lived >= e.timing.stable || e.current.answered.Load())
-	manner, kept := eager, false
+	manner, kept := memory.Eager, false
 	e.failure = failure
 	e.loads.began = time.Time{}
 	switch {
@@ -69,7 +71,7 @@ func (e *Engine) again(wasReady bool, lived time.Duration, failure *failure) (de
 		more = more && (kept || e.pins > 0)
 		if !wasReady {
 			// Others may have gone for it, in vain. They do not go a second time before the cool-down is over.
-			manner = meek
+			manner = memory.Meek
 		}
 	}
 	e.current, e.turn, e.ready, e.draining = nil, nil, false, false
@@ -124,7 +126,7 @@ func double(d time.Duration, n int, most time.Duration) time.Duration {
 
 // run runs one server from its start to its end. It returns no failure if the server was asked to stop.
 func (e *Engine) run(t *turn) (wasReady bool, failure *failure) {
-	defer t.claim.release() // when the process has ended
+	defer t.claim.Release() // when the process has ended
 	if !e.sleep(time.Until(e.nextTry()), t) {
 		return false, nil
 	}
@@ -193,7 +195,7 @@ func (e *Engine) serve(service time.Duration) {
 	e.loads.done(time.Now())
 	e.ready, e.turn.kept, e.failure, e.current.loaded = true, false, nil, time.Now()
 	e.answer(nil)
-	e.turn.claim.serving(service)
+	e.turn.claim.Serving(service)
 	e.watchIdle()
 }
 
@@ -209,7 +211,7 @@ func (e *Engine) load(s *server, t *turn) (stopped bool, failure *failure) {
 		case <-s.process.exited:
 			timer.Stop()
 			return false, s.death("the local model server stopped while loading")
-		case <-t.claim.told:
+		case <-t.claim.Told():
 			timer.Stop()
 			e.heed()
 			continue
@@ -238,7 +240,7 @@ func (e *Engine) attend(s *server, t *turn) *failure {
 		case failure := <-hung:
 			s.process.kill()
 			return failure
-		case <-t.claim.told:
+		case <-t.claim.Told():
 			e.heed()
 		case <-t.stop:
 			if !e.saves() {

@@ -3,12 +3,14 @@ package local
 import (
 	"errors"
 	"time"
+
+	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/local/memory"
 )
 
 // turn is one stay of an engine in memory: from asking for room to the end of the process. Its claim is in the budget for
 // as long as that.
 type turn struct {
-	claim *claim
+	claim *memory.Claim
 	// stop is closed when it is to end.
 	stop chan struct{}
 
@@ -27,8 +29,8 @@ func (t *turn) stopped() bool {
 }
 
 // begin asks for room. mu is held.
-func (e *Engine) begin(manner manner) {
-	e.turn = &turn{claim: e.budget.enter(e.key.Name(), manner, e.pins), stop: make(chan struct{})}
+func (e *Engine) begin(manner memory.Manner) {
+	e.turn = &turn{claim: e.budget.Enter(e.key.Name(), manner, e.pins), stop: make(chan struct{})}
 }
 
 // end ends the turn; what waits for the engine then waits for the next one. Whoever calls it knows that no generation
@@ -39,7 +41,7 @@ func (e *Engine) end() {
 	}
 	e.turn.ended, e.ready = true, false
 	close(e.turn.stop)
-	e.turn.claim.going()
+	e.turn.claim.Going()
 }
 
 // pin notes that a request needs the engine.
@@ -71,7 +73,7 @@ func (e *Engine) loading() bool { return e.turn != nil && !e.turn.ended && !e.re
 // pinned takes in that pins has changed. mu is held.
 func (e *Engine) pinned() {
 	if e.turn != nil {
-		e.turn.claim.need(e.pins)
+		e.turn.claim.Need(e.pins)
 	}
 	e.watchIdle()
 }
@@ -81,7 +83,7 @@ func (e *Engine) pinned() {
 func (e *Engine) heed() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	asked := e.turn.claim.asked()
+	asked := e.turn.claim.Asked()
 	switch {
 	case e.turn.ended:
 	case asked && e.ready:
@@ -111,16 +113,16 @@ func (e *Engine) reserve(t *turn) (stopped bool, failure *failure) {
 	if failure != nil {
 		return false, failure
 	}
-	t.claim.size(found.bytes)
+	t.claim.Size(found.bytes)
 	select {
-	case <-t.claim.granted:
+	case <-t.claim.Granted():
 		return false, e.refusal(t)
 	default:
 	}
 	report := e.budget.Report()
 	e.logger.Info("engine waits for memory", "bytes", found.bytes, "used", report.UsedBytes, "max_memory", report.MaxBytes)
 	select {
-	case <-t.claim.granted:
+	case <-t.claim.Granted():
 		return false, e.refusal(t)
 	case <-t.stop:
 		return true, nil
@@ -129,8 +131,8 @@ func (e *Engine) reserve(t *turn) (stopped bool, failure *failure) {
 
 // refusal returns why there will be no room, or nil if there is.
 func (e *Engine) refusal(t *turn) *failure {
-	err := t.claim.err
-	if large, ok := errors.AsType[*tooLargeError](err); ok {
+	err := t.claim.Err()
+	if large, ok := errors.AsType[*memory.TooLargeError](err); ok {
 		return tooLarge(large)
 	}
 	if err == nil {

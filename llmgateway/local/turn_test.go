@@ -10,10 +10,11 @@ import (
 	"time"
 
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
+	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/local/memory"
 )
 
 func TestLoadIsGivenUpWhenItsLastClientLeaves(t *testing.T) {
-	b := NewBudget(0)
+	b := memory.NewBudget(MachineMemory())
 	e := sharing(t, b, 0, "--load", "1h")
 	p := &Provider{Engine: e, MaxQueue: 10}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -41,7 +42,7 @@ func TestLoadIsGivenUpWhenItsLastClientLeaves(t *testing.T) {
 var errLookElsewhere = &llmgateway.Error{Kind: llmgateway.Timeout, Message: "no first token within 1s"}
 
 func TestLoadGoesOnWhenTheRouterLooksElsewhere(t *testing.T) {
-	e := sharing(t, NewBudget(0), 0, "--load", "200ms")
+	e := sharing(t, memory.NewBudget(MachineMemory()), 0, "--load", "200ms")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	go func() {
 		eventually(t, "loading", func() bool { return pid(e) != 0 })
@@ -56,7 +57,7 @@ func TestLoadGoesOnWhenTheRouterLooksElsewhere(t *testing.T) {
 
 // A client that leaves after another request was sent elsewhere does not end the load that the other one began.
 func TestLoadThatGoesOnOutlivesClients(t *testing.T) {
-	e := sharing(t, NewBudget(0), 0, "--load", "200ms")
+	e := sharing(t, memory.NewBudget(MachineMemory()), 0, "--load", "200ms")
 	elsewhere, look := context.WithCancelCause(t.Context())
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
@@ -72,7 +73,7 @@ func TestLoadThatGoesOnOutlivesClients(t *testing.T) {
 }
 
 func TestLoadThatNobodyWaitsForMakesRoom(t *testing.T) {
-	b := NewBudget(0)
+	b := memory.NewBudget(MachineMemory())
 	slow, next := sharing(t, b, 0, "--load", "1h"), sharing(t, b, 0)
 	roomFor(t, b, slow)
 	slow.Preload()
@@ -82,7 +83,7 @@ func TestLoadThatNobodyWaitsForMakesRoom(t *testing.T) {
 }
 
 func TestPreloadsLoadInOrderAsFarAsTheyFit(t *testing.T) {
-	b := NewBudget(0)
+	b := memory.NewBudget(MachineMemory())
 	first, second, third, fourth := sharing(t, b, 100), sharing(t, b, 300), sharing(t, b, 200), sharing(t, b, 0)
 	roomFor(t, b, first, third)
 	for _, e := range []*Engine{first, second, third, fourth} {
@@ -101,7 +102,7 @@ func TestPreloadsLoadInOrderAsFarAsTheyFit(t *testing.T) {
 }
 
 func TestPreloadWaitsForTheOldEnginesMemory(t *testing.T) {
-	b := NewBudget(0)
+	b := memory.NewBudget(MachineMemory())
 	old, changed := sharing(t, b, 0), sharing(t, b, 0)
 	roomFor(t, b, old)
 	running := begin(t, old, "100ms")
@@ -117,7 +118,7 @@ func TestPreloadWaitsForTheOldEnginesMemory(t *testing.T) {
 }
 
 func TestEngineThatWaitsForMemoryCanBeLetGo(t *testing.T) {
-	b := NewBudget(0)
+	b := memory.NewBudget(MachineMemory())
 	busy, waiting := sharing(t, b, 0), sharing(t, b, 0)
 	roomFor(t, b, busy)
 	begin(t, busy, "wait")
@@ -133,7 +134,7 @@ func TestEngineThatWaitsForMemoryCanBeLetGo(t *testing.T) {
 
 // A request that is refused at once has not waited, and keeps no load going.
 func TestRefusedRequestKeepsNoLoad(t *testing.T) {
-	e := sharing(t, NewBudget(0), 0, "--load", "1h")
+	e := sharing(t, memory.NewBudget(MachineMemory()), 0, "--load", "1h")
 	p := &Provider{Engine: e}
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup

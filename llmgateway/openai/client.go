@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"maps"
 	"mime"
 	"net"
 	"net/http"
@@ -114,6 +115,12 @@ func (c *Client) send(ctx context.Context, req *llmgateway.Request) (*http.Respo
 	header := c.json
 	if req.Stream {
 		header = c.events
+	}
+	if sending := llmgateway.ContextTrace(ctx).Sending; sending != nil {
+		if more := sending(ctx); len(more) > 0 {
+			header = header.Clone() // it is every request's
+			maps.Copy(header, more)
+		}
 	}
 	newBody := bodies(req.Body, segments, size)
 	hr := (&http.Request{

@@ -13,6 +13,7 @@ import (
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/gguf/starter"
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/local"
+	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/local/memory"
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/openai"
 )
 
@@ -139,7 +140,7 @@ func realProvider(t *testing.T) llmgateway.Provider {
 		t.Fatal(err)
 	}
 	config := local.Config{Binary: binary, ModelPath: path, NCtx: 1024, NParallel: 2}
-	engine := local.NewEngine(config.Key(), local.NewBudget(0), slog.New(slog.DiscardHandler))
+	engine := local.NewEngine(config.Key(), memory.NewBudget(local.MachineMemory()), slog.New(slog.DiscardHandler))
 	t.Cleanup(func() { _ = engine.Destruct() })
 	return &local.Provider{Engine: engine, MaxQueue: 10}
 }

@@ -30,12 +30,15 @@ type attempt struct {
 	spent spent
 }
 
-// begin makes an attempt at a target that was chosen for the next one.
-func (a *answer) begin(target choice) *attempt {
+// begin makes an attempt at a target that was chosen for the next one, and returns the context for it.
+func (a *answer) begin(ctx context.Context, target choice) (context.Context, *attempt) {
 	t := &attempt{choice: target, req: *a.run.req, began: time.Now()}
 	t.req.Model = target.model(t.req.Model)
 	t.info = llmgateway.Attempt{Provider: target.Name, Model: t.req.Model, Price: target.Price, Number: a.run.attempts}
-	return t
+	if a.trace.Attempting != nil {
+		ctx = a.trace.Attempting(ctx, t.info)
+	}
+	return ctx, t
 }
 
 // after returns what is known of the attempt now.
@@ -54,13 +57,13 @@ func tell(hook func(llmgateway.Attempt), info llmgateway.Attempt) {
 
 // try asks a target, and reports whether the request has been given all it will get. If not, another target can be asked.
 func (a *answer) try(ctx context.Context, target choice) (done bool) {
-	if a.broke != nil {
-		return a.resume(ctx, a.begin(target))
-	}
-	if a.run.hedged() {
+	if a.broke == nil && a.run.hedged() {
 		return a.race(ctx, target)
 	}
-	t := a.begin(target)
+	ctx, t := a.begin(ctx, target)
+	if a.broke != nil {
+		return a.resume(ctx, t)
+	}
 	return a.answerWith(ctx, t, t.events(ctx))
 }
 

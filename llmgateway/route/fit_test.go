@@ -8,6 +8,7 @@ import (
 
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/local"
+	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/local/memory"
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/openai"
 )
 
@@ -18,6 +19,13 @@ type knowing struct {
 }
 
 func (m knowing) ModelInfo() llmgateway.ModelInfo { return m.info }
+
+// missing is a model whose file is not there.
+type missing struct{ llmgateway.Provider }
+
+func (missing) Status() llmgateway.Status {
+	return llmgateway.Status{State: llmgateway.StateFailed, Detail: "the file is missing"}
+}
 
 // textOnly is a local model that takes text only.
 func textOnly(context int) knowing {
@@ -97,12 +105,12 @@ func TestRequestBeyondAllTargetsSaysWhoCan(t *testing.T) {
 		Models: map[string]*Router{
 			"m": {Targets: []*Target{named("local", textOnly(100)), can("far", never, llmgateway.CanCallTools)}},
 			"long": {Targets: []*Target{
-				{Name: "far", Provider: never, Context: 200}, named("off", &disabled{"no key"}), can("blind", never, llmgateway.CanCallTools|llmgateway.CanFollowSchema),
+				{Name: "far", Provider: never, Context: 200}, named("off", &disabled{"no key"}), named("gone", missing{}), can("blind", never, llmgateway.CanCallTools|llmgateway.CanFollowSchema),
 			}},
 			"more-*": {Targets: []*Target{named("far", never), named("far", never)}},
 			"off":    {Targets: []*Target{named("off", &disabled{"no key"}), named("local", textOnly(100))}},
 		},
-		Providers: []string{"local", "far", "blind", "off"},
+		Providers: []string{"local", "far", "blind", "off", "gone"},
 	}
 	for _, test := range []struct {
 		model, members string
@@ -197,7 +205,7 @@ func TestTooLongForOneContextGoesToALongerOne(t *testing.T) {
 
 // TestImageToBeFetchedGoesToAProviderThatMay has a local model with vision first, which fetches nothing.
 func TestImageToBeFetchedGoesToAProviderThatMay(t *testing.T) {
-	engine := local.NewEngine(local.Config{ModelPath: "gone.gguf", MMProj: "gone-too.gguf"}.Key(), local.NewBudget(0), slog.New(slog.DiscardHandler))
+	engine := local.NewEngine(local.Config{ModelPath: "gone.gguf", MMProj: "gone-too.gguf"}.Key(), memory.NewBudget(local.MachineMemory()), slog.New(slog.DiscardHandler))
 	defer func() { _ = engine.Destruct() }()
 	near := named("local", &local.Provider{Engine: engine})
 	remote := strings.Replace(withImage, "data:image/png;base64,AA==", "https://example.com/a.png", 1)

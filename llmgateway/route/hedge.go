@@ -132,7 +132,8 @@ type contender struct {
 
 // enter starts a contender. It must be awaited.
 func (a *answer) enter(ctx context.Context, target choice) *contender {
-	c := &contender{attempt: a.begin(target), opened: make(chan struct{}), won: make(chan bool, 1), done: make(chan struct{})}
+	ctx, attempt := a.begin(ctx, target)
+	c := &contender{attempt: attempt, opened: make(chan struct{}), won: make(chan bool, 1), done: make(chan struct{})}
 	ctx = llmgateway.WithTrace(ctx, c.trace(a.trace))
 	ctx, c.cancel = context.WithCancelCause(ctx)
 	if c.req.Operation != llmgateway.Embeddings {
@@ -152,7 +153,7 @@ func (c *contender) trace(t *llmgateway.Trace) *llmgateway.Trace {
 		}
 		c.told = append(c.told, hook)
 	}
-	var kept llmgateway.Trace
+	kept := llmgateway.Trace{Sending: t.Sending}
 	if t.Cached != nil {
 		kept.Cached = func(use llmgateway.CacheUse) { later(func() { t.Cached(use) }) }
 	}

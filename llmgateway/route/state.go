@@ -26,6 +26,7 @@ type State struct {
 	probe      uint64 // the request that finds out whether the target has recovered, or 0
 	probes     uint64 // how many there have been
 	down       bool   // the last change that was told
+	changedAt  time.Time
 	checkError string // of the last health check
 	checked    time.Time
 	latency    [2]latency // of streams, and of whole answers
@@ -58,7 +59,7 @@ func (s *State) changed(t *Target, failed bool) func() {
 	if c.Down != failed || c.Down == s.down {
 		return func() {}
 	}
-	s.down = c.Down
+	s.down, s.changedAt = c.Down, time.Now()
 	if t.Breaker.Changed == nil {
 		return func() {}
 	}
@@ -150,8 +151,8 @@ type latency struct {
 	at      time.Time // of the last one; zero if there was none
 }
 
-// memory is the time in which an average forgets most of what it knew.
-const memory = 30 * time.Second
+// forgetting is the time in which an average forgets most of what it knew.
+const forgetting = 30 * time.Second
 
 func (l *latency) add(now time.Time, took time.Duration) {
 	if l.at.IsZero() {
@@ -159,7 +160,7 @@ func (l *latency) add(now time.Time, took time.Duration) {
 		return
 	}
 	// What was learned long ago counts little beside something new, so that a target that has recovered is seen at once.
-	weight := max(1-math.Exp(-now.Sub(l.at).Seconds()/memory.Seconds()), 1./8)
+	weight := max(1-math.Exp(-now.Sub(l.at).Seconds()/forgetting.Seconds()), 1./8)
 	l.average += time.Duration(weight * float64(took-l.average))
 	l.at = now
 }

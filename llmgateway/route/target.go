@@ -43,6 +43,9 @@ type Target struct {
 	// Breaker says when the target counts as down. Nil means never. It needs a State.
 	Breaker *Breaker
 
+	// Drain takes the target out of service by hand. Nil means that nobody can.
+	Drain *Drain
+
 	// FirstTokenTimeout bounds the time to the first event that carries something. A target that has it is asked to
 	// stream even if the client does not, so that silence can be told from a long answer.
 	FirstTokenTimeout time.Duration

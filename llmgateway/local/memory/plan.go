@@ -1,4 +1,4 @@
-package local
+package memory
 
 import (
 	"cmp"
@@ -10,7 +10,7 @@ import (
 // and decides everything anew, so that nobody has to go for a claim that has been given up. mu is held.
 func (b *Budget) schedule() {
 	p := plan{now: time.Now(), max: b.max()}
-	asked := make(map[*claim]bool)
+	asked := make(map[*Claim]bool)
 	for _, c := range b.claims {
 		if !c.held {
 			continue
@@ -50,18 +50,18 @@ func (b *Budget) schedule() {
 }
 
 // waiting returns the claims that may be granted, in the order in which they are served: those for which somebody waits,
-// then the others. A gentle one waits until the sizes of those before it are known, so that preloading keeps its order.
-func waiting(claims []*claim) []*claim {
-	var wanted, others []*claim
+// then the others. A Gentle one waits until the sizes of those before it are known, so that preloading keeps its order.
+func waiting(claims []*Claim) []*Claim {
+	var wanted, others []*Claim
 	unknown := false
 	for _, c := range claims {
 		switch {
-		case c.manner == gentle && !c.sized && c.err == nil:
+		case c.manner == Gentle && !c.sized && c.err == nil:
 			unknown = true
 		case !c.waits():
 		case c.requests > 0:
 			wanted = append(wanted, c)
-		case c.manner != gentle || !unknown:
+		case c.manner != Gentle || !unknown:
 			others = append(others, c)
 		}
 	}
@@ -72,7 +72,7 @@ func waiting(claims []*claim) []*claim {
 type plan struct {
 	now      time.Time
 	max      uint64
-	holders  []*claim // that have memory and could keep it
+	holders  []*Claim // that have memory and could keep it
 	used     uint64   // by all that have memory
 	staying  uint64   // of that, by those that are not to go
 	promised uint64   // to claims whose memory is not free yet
@@ -80,12 +80,12 @@ type plan struct {
 }
 
 // shrink asks idle engines to go if there is less memory than they have.
-func (p *plan) shrink(asked map[*claim]bool) {
+func (p *plan) shrink(asked map[*Claim]bool) {
 	if p.staying <= p.max {
 		return
 	}
 	over := p.staying - p.max
-	var idle []*claim
+	var idle []*Claim
 	for _, c := range p.holders {
 		if c.requests == 0 {
 			idle = append(idle, c)
@@ -102,12 +102,12 @@ func (p *plan) shrink(asked map[*claim]bool) {
 }
 
 // serve finds memory for a claim: what is free and promised to nobody before it, and else what others have.
-func (p *plan) serve(c *claim, asked map[*claim]bool) {
+func (p *plan) serve(c *Claim, asked map[*Claim]bool) {
 	if c.bytes > p.max {
-		c.decide(&tooLargeError{bytes: c.bytes, max: p.max})
+		c.decide(&TooLargeError{Bytes: c.bytes, Max: p.max})
 		return
 	}
-	pushy := c.manner == eager || c.manner == gentle && c.requests > 0
+	pushy := c.manner == Eager || c.manner == Gentle && c.requests > 0
 	want := p.staying + p.promised + c.bytes
 	switch {
 	case want <= p.max && p.used+c.bytes <= p.max:
@@ -115,7 +115,7 @@ func (p *plan) serve(c *claim, asked map[*claim]bool) {
 		p.used += c.bytes
 		p.staying += c.bytes
 		p.holders = append(p.holders, c)
-	case c.manner == meek:
+	case c.manner == Meek:
 		c.decide(errCrowded)
 	case want <= p.max: // once those have ended that are on their way out
 		p.promised += c.bytes
@@ -126,7 +126,7 @@ func (p *plan) serve(c *claim, asked map[*claim]bool) {
 
 // makeRoom decides who goes for a claim, if there are enough who can. If some of them must be let be for now, all stay, and
 // the claim waits.
-func (p *plan) makeRoom(c *claim, over uint64, asked map[*claim]bool) bool {
+func (p *plan) makeRoom(c *Claim, over uint64, asked map[*Claim]bool) bool {
 	victims := p.victims(c, over, asked)
 	now := true
 	for _, v := range victims {
@@ -144,10 +144,10 @@ func (p *plan) makeRoom(c *claim, over uint64, asked map[*claim]bool) bool {
 }
 
 // dismiss reckons that a holder will go, and asks it to if now is true.
-func (p *plan) dismiss(c *claim, now bool) {
+func (p *plan) dismiss(c *Claim, now bool) {
 	c.leaving = now
 	p.staying -= c.bytes
-	p.holders = slices.DeleteFunc(p.holders, func(other *claim) bool { return other == c })
+	p.holders = slices.DeleteFunc(p.holders, func(other *Claim) bool { return other == c })
 }
 
 // hardness is how hard it is to send a holder away for the sake of a claim.
@@ -164,7 +164,7 @@ const (
 	untouchable
 )
 
-func (p *plan) hardness(c, holder *claim) hardness {
+func (p *plan) hardness(c, holder *Claim) hardness {
 	switch {
 	case holder.requests == 0 && (holder.ready || c.requests > 0):
 		return unused
@@ -179,14 +179,14 @@ func (p *plan) hardness(c, holder *claim) hardness {
 }
 
 // victims returns the holders that have to go so that over bytes become free, and none if that cannot be.
-func (p *plan) victims(c *claim, over uint64, asked map[*claim]bool) []*claim {
-	var victims []*claim
+func (p *plan) victims(c *Claim, over uint64, asked map[*Claim]bool) []*Claim {
+	var victims []*Claim
 	for _, holder := range p.holders {
 		if p.hardness(c, holder) != untouchable {
 			victims = append(victims, holder)
 		}
 	}
-	slices.SortStableFunc(victims, func(a, b *claim) int {
+	slices.SortStableFunc(victims, func(a, b *Claim) int {
 		ha, hb := p.hardness(c, a), p.hardness(c, b)
 		if ha != hb {
 			return cmp.Compare(ha, hb)
@@ -221,4 +221,4 @@ func (p *plan) victims(c *claim, over uint64, asked map[*claim]bool) []*claim {
 }
 
 // byUse orders the least recently used first.
-func byUse(a, b *claim) int { return a.used.Compare(b.used) }
+func byUse(a, b *Claim) int { return a.used.Compare(b.used) }

@@ -1,4 +1,4 @@
-package local
+package memory
 
 import (
 	"fmt"
@@ -10,7 +10,7 @@ import (
 )
 
 // granted reports whether a claim has its memory.
-func granted(c *claim) bool {
+func granted(c *Claim) bool {
 	select {
 	case <-c.granted:
 		return c.err == nil
@@ -20,21 +20,21 @@ func granted(c *claim) bool {
 }
 
 // enterSized adds a claim of known size.
-func enterSized(b *Budget, manner manner, bytes uint64, requests int) *claim {
-	c := b.enter(fmt.Sprint(bytes), manner, requests)
-	c.size(bytes)
+func enterSized(b *Budget, manner Manner, bytes uint64, requests int) *Claim {
+	c := b.Enter(fmt.Sprint(bytes), manner, requests)
+	c.Size(bytes)
 	return c
 }
 
 // holder adds a claim that is granted and serves, without requests.
-func holder(t *testing.T, b *Budget, bytes uint64, service time.Duration) *claim {
+func holder(t *testing.T, b *Budget, bytes uint64, service time.Duration) *Claim {
 	t.Helper()
-	c := enterSized(b, eager, bytes, 1)
+	c := enterSized(b, Eager, bytes, 1)
 	if !granted(c) {
 		t.Fatal("it is not granted")
 	}
-	c.serving(service)
-	c.need(0)
+	c.Serving(service)
+	c.Need(0)
 	return c
 }
 
@@ -42,24 +42,24 @@ func TestClaimsAreServedInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := NewBudget(10)
 		first := holder(t, b, 10, 0)
-		first.need(1)
-		var claims []*claim
+		first.Need(1)
+		var claims []*Claim
 		for i := range 4 {
-			claims = append(claims, enterSized(b, eager, uint64(7+i%2), 1))
+			claims = append(claims, enterSized(b, Eager, uint64(7+i%2), 1))
 			time.Sleep(time.Second)
 		}
 		leaving := first
 		for i, c := range claims {
-			if !leaving.asked() || granted(c) {
-				t.Fatalf("claim %d: got asked %t, granted %t", i, leaving.asked(), granted(c))
+			if !leaving.Asked() || granted(c) {
+				t.Fatalf("claim %d: got asked %t, granted %t", i, leaving.Asked(), granted(c))
 			}
-			leaving.release()
+			leaving.Release()
 			for j, other := range claims[i:] {
 				if granted(other) != (j == 0) {
 					t.Errorf("after %d releases, claim %d: got granted %t", i+1, i+j, granted(other))
 				}
 			}
-			c.serving(0)
+			c.Serving(0)
 			leaving = c
 		}
 	})
@@ -68,15 +68,15 @@ func TestClaimsAreServedInOrder(t *testing.T) {
 func TestSmallClaimsPassThoseThatWait(t *testing.T) {
 	b := NewBudget(10)
 	busy := holder(t, b, 6, 0)
-	busy.need(1)
-	large := enterSized(b, eager, 8, 1)
-	if small := enterSized(b, eager, 2, 1); !granted(small) {
+	busy.Need(1)
+	large := enterSized(b, Eager, 8, 1)
+	if small := enterSized(b, Eager, 2, 1); !granted(small) {
 		t.Error("what fits beside the one that waits was not granted")
 	}
-	if small := enterSized(b, eager, 1, 1); granted(small) {
+	if small := enterSized(b, Eager, 1, 1); granted(small) {
 		t.Error("what was promised to the one that waits was granted")
 	}
-	busy.release()
+	busy.Release()
 	if !granted(large) {
 		t.Error("the one that waited was not granted")
 	}
@@ -85,29 +85,29 @@ func TestSmallClaimsPassThoseThatWait(t *testing.T) {
 func TestBusyHolderIsLetServeForAWhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := NewBudget(10)
-		busy := enterSized(b, eager, 10, 1)
-		waiting := enterSized(b, eager, 10, 1)
+		busy := enterSized(b, Eager, 10, 1)
+		waiting := enterSized(b, Eager, 10, 1)
 		time.Sleep(time.Hour)
-		if busy.asked() {
+		if busy.Asked() {
 			t.Error("it was asked to go while it loads for somebody")
 		}
-		busy.serving(time.Minute)
+		busy.Serving(time.Minute)
 		time.Sleep(59 * time.Second)
-		if busy.asked() {
+		if busy.Asked() {
 			t.Error("it was asked to go too early")
 		}
 		time.Sleep(2 * time.Second)
-		if !busy.asked() {
+		if !busy.Asked() {
 			t.Error("it was not asked to go")
 		}
-		waiting.release()
-		if busy.asked() {
+		waiting.Release()
+		if busy.Asked() {
 			t.Error("nobody needs its memory, but it is to go")
 		}
 		// Without requests there is no reason to wait.
 		next := holder(t, NewBudget(10), 10, time.Minute)
-		enterSized(next.budget, eager, 10, 1)
-		if !next.asked() {
+		enterSized(next.budget, Eager, 10, 1)
+		if !next.Asked() {
 			t.Error("an idle one was not asked to go")
 		}
 	})
@@ -116,50 +116,50 @@ func TestBusyHolderIsLetServeForAWhile(t *testing.T) {
 func TestIdleHolderGoesInsteadOfABusyOne(t *testing.T) {
 	b := NewBudget(10)
 	first, second := holder(t, b, 5, 0), holder(t, b, 5, 0)
-	first.need(1)
-	second.need(1)
-	enterSized(b, eager, 5, 1)
-	if !first.asked() || second.asked() {
-		t.Errorf("got asked %t, %t, want the one that has served for longer", first.asked(), second.asked())
+	first.Need(1)
+	second.Need(1)
+	enterSized(b, Eager, 5, 1)
+	if !first.Asked() || second.Asked() {
+		t.Errorf("got asked %t, %t, want the one that has served for longer", first.Asked(), second.Asked())
 	}
-	second.need(0)
-	if first.asked() || !second.asked() {
-		t.Errorf("got asked %t, %t, want the one that has become idle", first.asked(), second.asked())
+	second.Need(0)
+	if first.Asked() || !second.Asked() {
+		t.Errorf("got asked %t, %t, want the one that has become idle", first.Asked(), second.Asked())
 	}
 }
 
 func TestClaimsNobodyWaitsForDisturbNoLoad(t *testing.T) {
 	b := NewBudget(10)
-	loading := enterSized(b, gentle, 10, 0)
-	kept := enterSized(b, eager, 10, 0)
-	if loading.asked() {
+	loading := enterSized(b, Gentle, 10, 0)
+	kept := enterSized(b, Eager, 10, 0)
+	if loading.Asked() {
 		t.Error("a load was ended for one that nobody waits for")
 	}
-	loading.serving(time.Hour)
-	if !loading.asked() {
+	loading.Serving(time.Hour)
+	if !loading.Asked() {
 		t.Error("an idle one was not asked to make room")
 	}
-	loading.release()
-	wanted := enterSized(b, eager, 10, 1)
-	if !granted(kept) || !kept.asked() || granted(wanted) {
-		t.Errorf("got granted %t, asked %t, granted %t; want that it makes room for one that somebody waits for", granted(kept), kept.asked(), granted(wanted))
+	loading.Release()
+	wanted := enterSized(b, Eager, 10, 1)
+	if !granted(kept) || !kept.Asked() || granted(wanted) {
+		t.Errorf("got granted %t, asked %t, granted %t; want that it makes room for one that somebody waits for", granted(kept), kept.Asked(), granted(wanted))
 	}
 }
 
 func TestPreloadsKeepTheirOrder(t *testing.T) {
 	b := NewBudget(10)
-	first, second, third := b.enter("1", gentle, 0), b.enter("2", gentle, 0), b.enter("3", gentle, 0)
-	third.size(10)
-	second.size(6)
+	first, second, third := b.Enter("1", Gentle, 0), b.Enter("2", Gentle, 0), b.Enter("3", Gentle, 0)
+	third.Size(10)
+	second.Size(6)
 	if granted(second) || granted(third) {
 		t.Fatal("granted before the size of the first is known")
 	}
-	first.size(4)
+	first.Size(4)
 	if !granted(first) || !granted(second) || granted(third) {
 		t.Errorf("got granted %t, %t, %t", granted(first), granted(second), granted(third))
 	}
-	third.need(1)
-	if !first.asked() || !second.asked() {
+	third.Need(1)
+	if !first.Asked() || !second.Asked() {
 		t.Error("nobody makes room for a request")
 	}
 }
@@ -167,13 +167,13 @@ func TestPreloadsKeepTheirOrder(t *testing.T) {
 func TestMeekClaimsTakeWhatIsFreeAtOnceOrNothing(t *testing.T) {
 	b := NewBudget(10)
 	idle := holder(t, b, 5, 0)
-	if c := enterSized(b, meek, 5, 1); !granted(c) {
+	if c := enterSized(b, Meek, 5, 1); !granted(c) {
 		t.Error("free memory was not granted")
 	}
-	c := enterSized(b, meek, 5, 1)
+	c := enterSized(b, Meek, 5, 1)
 	<-c.granted
-	if c.err == nil || idle.asked() {
-		t.Errorf("got %v, asked %t", c.err, idle.asked())
+	if c.err == nil || idle.Asked() {
+		t.Errorf("got %v, asked %t", c.err, idle.Asked())
 	}
 }
 
@@ -184,10 +184,10 @@ func TestBudgetKeepsItsPromises(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			random := rand.New(rand.NewPCG(seed, 1))
 			b := NewBudget(uint64(8 + random.IntN(20)))
-			var claims []*claim
-			leave := func(c *claim) {
-				c.release()
-				claims = slices.DeleteFunc(claims, func(other *claim) bool { return other == c })
+			var claims []*Claim
+			leave := func(c *Claim) {
+				c.Release()
+				claims = slices.DeleteFunc(claims, func(other *Claim) bool { return other == c })
 			}
 			// obey does what engines do. Generations end if finish is true.
 			obey := func(finish bool) {
@@ -196,14 +196,14 @@ func TestBudgetKeepsItsPromises(t *testing.T) {
 					case c.err != nil:
 						leave(c)
 					case c.held && !c.ready && finish:
-						c.serving(time.Duration(random.IntN(1000)) * time.Millisecond)
-					case c.asked() && (c.requests == 0 || finish):
+						c.Serving(time.Duration(random.IntN(1000)) * time.Millisecond)
+					case c.Asked() && (c.requests == 0 || finish):
 						if random.IntN(2) == 0 {
-							c.going()
+							c.Going()
 						}
 						leave(c)
 					case finish && c.ready && c.requests > 0 && random.IntN(2) == 0:
-						c.need(c.requests - 1)
+						c.Need(c.requests - 1)
 					}
 				}
 			}
@@ -215,17 +215,17 @@ func TestBudgetKeepsItsPromises(t *testing.T) {
 			for range 150 {
 				switch random.IntN(6) {
 				case 0, 1:
-					c := b.enter("model", manner(random.IntN(3)), random.IntN(3))
+					c := b.Enter("model", Manner(random.IntN(3)), random.IntN(3))
 					claims = append(claims, c)
 					if random.IntN(4) > 0 {
-						c.size(uint64(1 + random.IntN(30)))
+						c.Size(uint64(1 + random.IntN(30)))
 					}
 				case 2, 3:
 					if len(claims) > 0 {
 						if c := claims[random.IntN(len(claims))]; !c.sized {
-							c.size(uint64(1 + random.IntN(12)))
+							c.Size(uint64(1 + random.IntN(12)))
 						} else {
-							c.need(random.IntN(3))
+							c.Need(random.IntN(3))
 						}
 					}
 				case 4:
@@ -237,10 +237,10 @@ func TestBudgetKeepsItsPromises(t *testing.T) {
 			}
 			for _, c := range slices.Clone(claims) {
 				if !c.sized {
-					c.size(1)
+					c.Size(1)
 				}
 			}
-			waits := func(c *claim) bool { return c.waits() && c.requests > 0 }
+			waits := func(c *Claim) bool { return c.waits() && c.requests > 0 }
 			for i := 0; slices.ContainsFunc(claims, waits); i++ {
 				if i > 1000 {
 					t.Fatalf("seed %d: somebody waits for ever: %+v", seed, b.Report())
@@ -250,7 +250,7 @@ func TestBudgetKeepsItsPromises(t *testing.T) {
 				check()
 			}
 			for _, c := range claims {
-				if c.asked() && !slices.ContainsFunc(claims, (*claim).waits) {
+				if c.Asked() && !slices.ContainsFunc(claims, (*Claim).waits) {
 					t.Fatalf("seed %d: asked to go for nobody: %+v", seed, b.Report())
 				}
 			}
@@ -276,12 +276,12 @@ func TestLargestLimitCounts(t *testing.T) {
 	failed()
 	want(3)
 	next := b.Limit(1)
-	if c.asked() {
+	if c.Asked() {
 		t.Error("a limit has an effect before the one before it has gone")
 	}
 	old()
 	want(1)
-	if !c.asked() {
+	if !c.Asked() {
 		t.Error("there is less memory, and an idle one stays")
 	}
 	defaults := b.Limit(0)
