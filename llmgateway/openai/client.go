@@ -68,11 +68,15 @@ func DefaultTransport() *http.Transport {
 		IdleConnTimeout:       2 * time.Minute,
 		ExpectContinueTimeout: time.Second,
 		// A compressed stream may hold tokens back.
-		DisableCompression: true,
-		WriteBufferSize:    16 << 10,
-		ReadBufferSize:     16 << 10,
+		DisableCompression:     true,
+		MaxResponseHeaderBytes: maxHeader,
+		WriteBufferSize:        16 << 10,
+		ReadBufferSize:         16 << 10,
 	}
 }
+
+// maxHeader bounds the header of an answer.
+const maxHeader = 256 << 10
 
 var defaultTransport = sync.OnceValue(DefaultTransport)
 
@@ -152,6 +156,12 @@ func (c *Client) send(ctx context.Context, req *llmgateway.Request) (*http.Respo
 		}
 		return nil, c.statusError(resp, text)
 	}
+	if encoding := resp.Header.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
+		_ = resp.Body.Close()
+		return nil, begun(&llmgateway.Error{
+			Kind: llmgateway.Upstream, Message: "the provider sent a compressed answer, which nobody asked for",
+		}, llmgateway.Usage{})
+	}
 	return resp, nil
 }
 
@@ -179,6 +189,8 @@ func (c *Client) prepare() {
 		c.json = http.Header{}
 	}
 	c.json.Set("Content-Type", "application/json")
+	// Transports of others may ask for compressed answers by themselves, which hold tokens back and may be large beyond measure.
+	c.json.Set("Accept-Encoding", "identity")
 	if c.json.Get("User-Agent") == "" {
 		c.json.Set("User-Agent", "llmgateway")
 	}

@@ -21,11 +21,15 @@ func Merge(chunks iter.Seq2[llmgateway.Event, error]) iter.Seq2[llmgateway.Event
 	return func(yield func(llmgateway.Event, error) bool) {
 		m := newMerger()
 		var meter Meter
+		size := 0
 		event := llmgateway.Event{Whole: true}
 		for chunk, err := range chunks {
 			if err == nil {
 				meter.Observe(&chunk)
 				err = m.add(chunk.Data)
+			}
+			if size += len(chunk.Data); err == nil && size > maxAnswer {
+				err = &llmgateway.Error{Kind: llmgateway.Upstream, Message: "the provider's answer is too large"}
 			}
 			if err != nil {
 				yield(llmgateway.Event{}, meter.failed(err))

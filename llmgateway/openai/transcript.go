@@ -32,6 +32,7 @@ type Transcript struct {
 	same []rawMember
 
 	chunks   int  // with text, that the client has got
+	size     int  // bytes of the chunks that the client has got
 	part     part // of the provider that speaks now
 	before   sum  // of those that spoke earlier
 	rejoined bool // there were some
@@ -39,6 +40,9 @@ type Transcript struct {
 	last template // a chunk that has nothing but a text
 	kind int      // which of saidNames
 }
+
+// maxTranscript bounds the stream that is kept in mind. A longer one stays broken if it breaks.
+const maxTranscript = 64 << 20
 
 // rawMember is a member's name and its value as it is written.
 type rawMember struct {
@@ -66,6 +70,10 @@ func (t *Transcript) Follow(event llmgateway.Event) {
 		t.part.take(event)
 	}
 	if t.unfit {
+		return
+	}
+	if t.size += len(event.Data); t.size > maxTranscript {
+		t.unfit, t.said = true, [len(saidNames)][]byte{}
 		return
 	}
 	if text, ok := t.last.text(event.Data); ok && bytes.IndexByte(text, '\\') < 0 {
