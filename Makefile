@@ -23,7 +23,11 @@ SOURCES := $(shell find llmgateway caddymodule -type f ! -name '*_test.go' ! -pa
 
 .PHONY: run
 run: bin/caddy ## build what is missing, then run Caddy with the Caddyfile, and with .env if there is one
-	@$(WITH_LLAMA_SERVER) exec bin/caddy run --config $(CADDYFILE) $(if $(wildcard .env),--envfile .env) $(ARGS)
+	@$(WITH_LLAMA_SERVER) HTTPS_PORT="$$(scripts/https-port.sh)" exec bin/caddy run --config $(CADDYFILE) $(if $(wildcard .env),--envfile .env) $(ARGS)
+
+.PHONY: setup
+setup: bin/caddy ## write .env with new passwords and keys, or fill in what it lacks
+	@./setup.sh
 
 .PHONY: build
 build: bin/caddy ## build bin/caddy through xcaddy, as xcaddy.json says
@@ -39,7 +43,7 @@ llama-server: ## find or build llama-server and print its path; LLAMA_BACKEND=cu
 
 .PHONY: test
 test: check $(if $(wildcard test/node/package.json),test/node/node_modules) ## run every check and every test
-	scripts/need.sh redis-check-rdb
+	scripts/need.sh chromium redis-check-rdb
 	$(WITH_LLAMA_SERVER) $(GO) test -race -vet=off $(or $(ARGS),./...)
 
 .PHONY: check
@@ -48,27 +52,30 @@ check: bin/caddy ## run what is quick: formats, go.mod, go vet, the Caddyfile
 	@files="$$("$$($(GO) env GOROOT)/bin/gofmt" -l .)"; [ -z "$$files" ] || { echo "please run make format:" $$files >&2; exit 1; }
 	$(GO) mod tidy -diff
 	$(GO) vet -race ./...
-	@diff="$$(bin/caddy fmt --diff Caddyfile)" || { grep '^[-+]' <<<"$$diff"; exit 1; }
+	@for file in Caddyfile deploy/caddy/*.caddy; do \
+		diff="$$(bin/caddy fmt --diff $$file)" || { echo "$$file:"; grep '^[-+]' <<<"$$diff"; exit 1; }; \
+	done
 	bin/caddy validate --config Caddyfile
 
 .PHONY: lint
-lint: bin/golangci-lint ## run golangci-lint and shellcheck
+lint: bin/golangci-lint tools/node_modules ## run golangci-lint, shellcheck, and a linter for the Dockerfile
 	bin/golangci-lint run --allow-parallel-runners
 	scripts/need.sh shellcheck
-	shellcheck *.sh scripts/*.sh .ci/run
+	shellcheck *.sh scripts/*.sh deploy/container/llmgateway-* .ci/run
+	tools/node_modules/.bin/dockerfile-utils lint Dockerfile
 
 .PHONY: format
 format: bin/golangci-lint bin/caddy ## format the Go sources and the Caddyfile
 	bin/golangci-lint fmt
-	bin/caddy fmt --overwrite Caddyfile
+	for file in Caddyfile deploy/caddy/*.caddy; do bin/caddy fmt --overwrite $$file; done
 
 # A module of its own, so that the linter's requirements are none of the product's.
 bin/golangci-lint: tools/go.mod tools/go.sum
 	cd tools && ../$(GO) build -trimpath -ldflags '-s -w' -o ../$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 
-test/node/node_modules: test/node/package-lock.json
+%/node_modules: %/package-lock.json
 	scripts/need.sh node npm
-	npm ci --prefix test/node --no-audit --no-fund
+	npm ci --prefix $* --no-audit --no-fund
 	@touch $@
 
 .PHONY: bench
@@ -96,7 +103,7 @@ generate: ## write generated files again
 
 .PHONY: clean
 clean: ## remove what was built in the checkout
-	rm -rf bin test/node/node_modules
+	rm -rf bin test/node/node_modules tools/node_modules
 
 .PHONY: help
 help: ## print this

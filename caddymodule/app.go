@@ -12,6 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyevents"
 )
 
 func init() {
@@ -32,6 +33,7 @@ type App struct {
 	handlers []*Handler
 	limits   map[string]*Limit // by their names
 	withdraw func()            // what Start did for all to see; nil before it
+	emit     func(event string, data map[string]any)
 }
 
 // CaddyModule returns the Caddy module information.
@@ -63,7 +65,12 @@ func (a *App) registerLimit(l *Limit) error {
 }
 
 // Provision implements caddy.Provisioner.
-func (*App) Provision(ctx caddy.Context) error {
+func (a *App) Provision(ctx caddy.Context) error {
+	events, err := ctx.App("events")
+	if err != nil {
+		return fmt.Errorf("getting the app for events: %w", err)
+	}
+	a.emit = func(event string, data map[string]any) { events.(*caddyevents.App).Emit(ctx, event, data) }
 	return registerMetrics(ctx, slices.Concat(requestCollectors, []prometheus.Collector{engineCollector{}, gatewayCollector{}})...)
 }
 

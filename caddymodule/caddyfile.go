@@ -67,6 +67,7 @@ func parseHandler(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 //				timeout      <duration>        # of a copy; default: 2m
 //				max_requests <n>               # copies at once; more are dropped; default: 4
 //			}
+//			auto_pick on|off                   # off: a request must name its provider; default: on
 //			lb_policy | lb_retries | ... | health_timeout    # where they differ from those below
 //		}
 //
@@ -194,10 +195,13 @@ func (h *Handler) unmarshalModel(d *caddyfile.Dispenser) error {
 			err = model.unmarshalTargets(d)
 		case "mirror":
 			err = unmarshalMirror(d, &model.Mirror)
+		case "auto_pick":
+			model.AutoPick = new(bool)
+			err = unmarshalSwitch(d, model.AutoPick)
 		default:
 			var known bool
 			if known, err = unmarshalRouting(d, &model.LoadBalancing, &model.HealthChecks); !known {
-				return d.Errf("unrecognized word %s in a model; there are: to, mirror, %s", word, routingWords)
+				return d.Errf("unrecognized word %s in a model; there are: to, mirror, auto_pick, %s", word, routingWords)
 			}
 		}
 		if err != nil {

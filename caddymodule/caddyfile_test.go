@@ -78,10 +78,10 @@ var blocks = []block{
 	{
 		name:       "a model",
 		around:     "model another {\n%s\n}",
-		words:      with(loadBalanced, map[string]string{"to": "echo", "mirror": "echo 10"}),
+		words:      with(loadBalanced, map[string]string{"to": "echo", "mirror": "echo 10", "auto_pick": "off"}),
 		repeatable: []string{"to"},
 		more:       []string{"to"},
-		wrong:      notBalanced,
+		wrong:      with(notBalanced, map[string][]string{"auto_pick": {"yes", "false"}}),
 	},
 	{
 		name:   "a target",

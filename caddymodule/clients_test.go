@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -128,7 +129,7 @@ func (c *h3) connection(ctx context.Context) (*http3.ClientConn, error) {
 	for c.conn == nil || c.conn.Context().Err() != nil {
 		config := c.config.Clone()
 		config.NextProtos = []string{http3.NextProtoH3}
-		config.ServerName = "localhost"
+		config.ServerName = cmp.Or(config.ServerName, "localhost")
 		conn, err := quic.DialAddr(ctx, c.address, config, &quic.Config{MaxIncomingStreams: -1})
 		if err != nil {
 			return nil, err

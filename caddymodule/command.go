@@ -26,10 +26,11 @@ Lists, inspects and downloads models, talks to them, and finds out what is wrong
 	caddy llm inspect model.gguf          what the header of a file says
 	caddy llm pull <repository>           a model from Hugging Face
 	caddy llm chat                        a conversation with a running gateway
+	caddy llm migrate config.yaml         the Caddyfile that means the same
 	caddy llm doctor                      what keeps the gateway from working
 `,
 		CobraFunc: func(cmd *cobra.Command) {
-			cmd.AddCommand(modelsCommand(), inspectCommand(), pullCommand(), chatCommand(), doctorCommand())
+			cmd.AddCommand(modelsCommand(), inspectCommand(), pullCommand(), chatCommand(), migrateCommand(), doctorCommand())
 			cmd.RunE = harmless(func(cmd *cobra.Command, args []string) error {
 				if len(args) > 0 {
 					return fmt.Errorf("unknown command %q; `caddy llm` lists what there is", args[0])

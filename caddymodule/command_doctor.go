@@ -161,7 +161,17 @@ func (n *needs) models(config []byte) []doctor.Finding {
 	if limit == 0 {
 		limit = budget().Report().MaxBytes
 	}
-	findings := doctor.Models(entries, limit, machine)
+	var findings []doctor.Finding
+	for _, p := range n.providers {
+		var l LlamaCPP
+		if p.kind == "llamacpp" && json.Unmarshal(p.config, &l) == nil && l.unset() {
+			findings = append(findings, doctor.Finding{
+				Area: "model", Subject: p.name, Verdict: doctor.Warning, Detail: "switched off: " + placeholderOnly(l.Path) + " is empty",
+				Advice: "set the variable to a GGUF file, or remove the provider",
+			})
+		}
+	}
+	findings = append(findings, doctor.Models(entries, limit, machine)...)
 	if err != nil {
 		findings = append(findings, doctor.Finding{Area: "model", Verdict: doctor.Failure, Detail: err.Error(), Advice: "correct the provider's block"})
 	}

@@ -76,9 +76,10 @@ func TestDoctorLooksAtAllThatAConfigurationNeeds(t *testing.T) {
 		provider near llamacpp %q {
 			cache_dir %s/prompts
 		}
+		provider unset llamacpp {env.NOT_SET}
 		provider gone llamacpp /no/such/model.gguf
 		model m {
-			to good refused off near gone
+			to good refused off near unset gone
 		}
 	}`, upstream(t, good), liar, starterModel(t), g.dir)
 	report, healthy := examine(t, g, g.caddyfile(site))
@@ -96,6 +97,7 @@ func TestDoctorLooksAtAllThatAConfigurationNeeds(t *testing.T) {
 		{"clock", "good", doctor.OK},
 		{"model", "near", doctor.OK},
 		{"model", "gone", doctor.Failure},
+		{"model", "unset", doctor.Warning},
 		{"memory", "", doctor.OK},
 		{"llama-server", "", doctor.OK},
 		{"port", g.address, doctor.OK},

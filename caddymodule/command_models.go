@@ -174,6 +174,9 @@ func providedModels(data []byte) ([]*inspect.Model, error) {
 	if err := json.Unmarshal(data, &l); err != nil {
 		return nil, err
 	}
+	if l.unset() {
+		return nil, nil
+	}
 	c, err := l.config()
 	if err != nil {
 		return nil, err

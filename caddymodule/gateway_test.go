@@ -21,6 +21,8 @@ import (
 	"testing"
 	"time"
 
+	_ "github.com/mholt/caddy-ratelimit"
+
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
@@ -184,8 +186,14 @@ func (g *gateway) spawn(site string) {
 	if err := os.WriteFile(file, []byte(g.caddyfile(site)), 0o600); err != nil {
 		g.t.Fatal(err)
 	}
+	g.run("--config", file, "--adapter", "caddyfile")
+}
+
+// run runs Caddy as a process of its own and waits until it answers. It returns what Caddy prints.
+func (g *gateway) run(args ...string) *lockedBuffer {
+	g.t.Helper()
 	output := new(lockedBuffer)
-	g.cmd = exec.Command(os.Args[0], "run", "--config", file, "--adapter", "caddyfile")
+	g.cmd = exec.Command(os.Args[0], append([]string{"run"}, args...)...)
 	g.cmd.Stdout, g.cmd.Stderr = output, output
 	g.cmd.Env = append(os.Environ(), "XDG_RUNTIME_DIR="+g.dir, "XDG_DATA_HOME="+g.dir, "XDG_CONFIG_HOME="+g.dir)
 	g.cmd.Env = append(g.cmd.Env, g.env...)
@@ -214,6 +222,7 @@ func (g *gateway) spawn(site string) {
 		text, _ := io.ReadAll(resp.Body)
 		return strings.HasPrefix(string(text), "{")
 	})
+	return output
 }
 
 // wait waits until the process has ended.

@@ -123,6 +123,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		if several, ok := guest.(interface{ catalog() llmgateway.Catalog }); ok && several.catalog() != nil {
 			p = several.catalog()
 		}
+		if off, ok := guest.(interface{ switchedOff() *disabled }); ok && off.switchedOff() != nil {
+			p = off.switchedOff()
+		}
 		h.providers[name] = p
 		if status := llmgateway.StatusOf(p); status.State == llmgateway.StateDisabled {
 			h.logger.Warn("provider is disabled", zap.String("provider", name), zap.String("reason", status.Detail))
@@ -180,6 +183,7 @@ func (h *Handler) buildTable(ctx caddy.Context) error {
 		}
 		router := model.LoadBalancing.over(h.LoadBalancing).router()
 		router.Timeout, router.Resume = time.Duration(h.Timeout), h.Resume
+		router.Named = model.AutoPick != nil && !*model.AutoPick
 		for i, t := range model.Targets {
 			if t == nil {
 				return fmt.Errorf("model %s: target %d is empty", name, i+1)

@@ -71,7 +71,7 @@ type targetHealth struct {
 	Model    string           `json:"model,omitempty"`
 	State    llmgateway.State `json:"state"`
 
-	// Reason says why a target is down or drained, and Until when one that is down is tried again.
+	// Reason says why a target is down, drained or disabled, and Until when one that is down is tried again.
 	Reason string    `json:"reason,omitempty"`
 	Until  time.Time `json:"until,omitzero"`
 }
@@ -133,6 +133,9 @@ func (a *App) health() healthReport {
 
 // state returns how a model's target is. A name that stands for many is as good as the best of a folder's models.
 func (h *Handler) state(model string, t *Target) llmgateway.State {
+	if t.off != nil {
+		return llmgateway.StateDisabled
+	}
 	p := h.providers[t.Provider]
 	if asked := cmp.Or(t.Model, model); !strings.HasSuffix(asked, "*") {
 		p = llmgateway.ProviderOf(p, asked)

@@ -17,9 +17,15 @@ import (
 type listing struct {
 	h       *Handler
 	created int64
+	allowed []string // names of the models that are listed, or none for all
 }
 
 func newListing(h *Handler) *listing { return &listing{h: h, created: time.Now().Unix()} }
+
+// allowing returns the listing for a client that may ask for some models only, or for all if none is named.
+func (l *listing) allowing(models []string) *listing {
+	return &listing{h: l.h, created: l.created, allowed: models}
+}
 
 // offer is a name that clients may ask for.
 type offer struct {
@@ -32,7 +38,7 @@ type offer struct {
 func (l *listing) offers() []offer {
 	found := make(map[offer]bool)
 	add := func(name, model string) {
-		req := &llmgateway.Request{Model: name}
+		req := &llmgateway.Request{Model: name, Allowed: l.allowed}
 		// Of what stands for many, a nearer one may take the name.
 		if l.h.table.Resolve(req) == model && l.h.table.Has(req) {
 			found[offer{name, model}] = true
@@ -88,7 +94,7 @@ func (l *listing) models() (any, error) {
 
 // model answers GET /v1/models/{id}, for aliases too.
 func (l *listing) model(id string) (any, error) {
-	req := &llmgateway.Request{Model: id}
+	req := &llmgateway.Request{Model: id, Allowed: l.allowed}
 	if !l.h.table.Has(req) {
 		var names []string
 		for _, o := range l.offers() {

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"runtime"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -21,7 +23,8 @@ func init() {
 // settings share one process, across sites and reloads. Words are llama.cpp's own.
 type LlamaCPP struct {
 	// The model file, or a folder: then every model in it, and in the folders in it, is offered by its name, and comes and
-	// goes with its file. A path that ends in a slash is a folder even before there is one. Placeholders are resolved.
+	// goes with its file. A path that ends in a slash is a folder even before there is one. Placeholders are resolved; if they
+	// are empty, the provider is disabled.
 	Path string `json:"path,omitempty"`
 
 	// The context of one request in tokens, prompt and answer together. Default: what the model was trained for.
@@ -30,7 +33,7 @@ type LlamaCPP struct {
 	// How many prompt tokens are processed at once. Default: llama-server's.
 	NBatch int `json:"n_batch,omitempty"`
 
-	// The number of threads. Default: one for each physical core.
+	// The number of threads, at most one for each processor. Default: one for each physical core.
 	NThreads int `json:"n_threads,omitempty"`
 
 	// How many layers go to the GPU: a number, or `all`. Default: as many as fit.
@@ -95,6 +98,7 @@ type LlamaCPP struct {
 
 	folder *llamaFolder // if there are many models
 	engine heldEngine   // if there is one
+	off    *disabled    // if there is none
 }
 
 const defaultMaxQueue = 64
@@ -109,6 +113,10 @@ func (LlamaCPP) CaddyModule() caddy.ModuleInfo {
 
 // Provision implements caddy.Provisioner. It takes hold of the engine, or of the folder, and starts nothing.
 func (l *LlamaCPP) Provision(ctx caddy.Context) error {
+	if l.unset() {
+		l.off = &disabled{"the model file " + placeholderOnly(l.Path) + " is empty; set it to a GGUF file, such as models/starter.gguf"}
+		return nil
+	}
 	config, err := l.config()
 	if err != nil {
 		return err
@@ -130,6 +138,14 @@ func (l *LlamaCPP) Provision(ctx caddy.Context) error {
 	return l.engine.hold(config, maxQueue, time.Duration(l.MaxWait))
 }
 
+// unset reports whether the path is a placeholder that is empty.
+func (l *LlamaCPP) unset() bool {
+	return l.Path != "" && strings.TrimSpace(caddy.NewReplacer().ReplaceAll(l.Path, "")) == ""
+}
+
+// switchedOff returns what takes the provider's place if it is disabled, or nil.
+func (l *LlamaCPP) switchedOff() *disabled { return l.off }
+
 // config translates the settings.
 func (l *LlamaCPP) config() (local.Config, error) {
 	repl := caddy.NewReplacer()
@@ -146,7 +162,7 @@ func (l *LlamaCPP) config() (local.Config, error) {
 		MMProj:     repl.ReplaceAll(l.MMProj, ""),
 		NCtx:       l.NCtx,
 		NBatch:     l.NBatch,
-		NThreads:   l.NThreads,
+		NThreads:   min(l.NThreads, runtime.NumCPU()), // others would wait for their turn in a loop, and the rest for them
 		NGPULayers: l.NGPULayers,
 		NParallel:  l.NParallel,
 		CacheTypeK: cmp.Or(l.CacheTypeK, kv),

@@ -5,7 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
+
+	"go.uber.org/zap"
 
 	"github.com/caddyserver/caddy/v2"
 
@@ -29,6 +32,9 @@ type Model struct {
 
 	// A model under test that gets copies of some requests. Default: none.
 	Mirror *Mirror `json:"mirror,omitempty"`
+
+	// Whether the gateway chooses among the targets. If not, a request must name its provider. Default: true.
+	AutoPick *bool `json:"auto_pick,omitempty"`
 }
 
 // Target is one model at one provider.
@@ -36,7 +42,8 @@ type Target struct {
 	// The provider's name.
 	Provider string `json:"provider,omitempty"`
 
-	// What the provider calls the model. Default: the name the client asked for; a local provider has but one model.
+	// What the provider calls the model. Placeholders are resolved; if they are empty, the target is disabled. Default: the name
+	// the client asked for; a local provider has but one model.
 	Model string `json:"model,omitempty"`
 
 	// How many tokens one request may hold, prompt and answer together. A prompt that is certainly longer goes to the next
@@ -64,6 +71,8 @@ type Target struct {
 
 	// How long one attempt at it may take. Default: no bound but the handler's timeout.
 	Timeout caddy.Duration `json:"timeout,omitempty"`
+
+	off *disabled // if there is no model to ask for
 }
 
 // Price is what a model's tokens cost, in US dollars for a million of them.
@@ -106,9 +115,19 @@ func (t *Target) target(h *Handler) (*route.Target, error) {
 	if err != nil {
 		return nil, err
 	}
+	provider := h.providers[t.Provider]
+	if model := caddy.NewReplacer().ReplaceAll(t.Model, ""); t.Model != "" && strings.TrimSpace(model) == "" {
+		t.off = &disabled{"model " + placeholderOnly(t.Model) + " is empty"}
+		if status := llmgateway.StatusOf(provider); status.State != llmgateway.StateDisabled { // else that is logged
+			h.logger.Warn("target is disabled", zap.String("provider", t.Provider), zap.String("reason", t.off.reason))
+		}
+		provider = t.off
+	} else {
+		t.Model = model
+	}
 	return &route.Target{
 		Name:              t.Provider,
-		Provider:          h.providers[t.Provider],
+		Provider:          provider,
 		Model:             t.Model,
 		Price:             price,
 		Cache:             h.cache,
@@ -117,7 +136,7 @@ func (t *Target) target(h *Handler) (*route.Target, error) {
 		Timeout:           time.Duration(t.Timeout),
 		Context:           t.Context,
 		Capabilities:      capabilities,
-		TakesModels:       takesModels(h.providers[t.Provider]),
+		TakesModels:       takesModels(provider),
 		When:              rules,
 	}, nil
 }

@@ -27,6 +27,7 @@ func TestReadmeQuotesTheCaddyfileSyntax(t *testing.T) {
 		{"memory", "caches.go", "MemoryCache"},
 		{"redis", "caches.go", "RedisCache"},
 		{"llm_limit", "limit_caddyfile.go", "Limit"},
+		{"llm_auth", "auth_caddyfile.go", "Auth"},
 		{"global", "app.go", "App"},
 	} {
 		begin, end := "<!-- "+block.name+" syntax -->\n", "<!-- /"+block.name+" syntax -->"

@@ -6,7 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -24,28 +24,8 @@ func run(t *testing.T) string {
 	t.Helper()
 	starterModel(t)
 	_, port, _ := net.SplitHostPort(freeAddress(t))
-	g := newGateway(t)
-	cmd := exec.Command(executable(t), "run", "--config", "Caddyfile")
-	cmd.Dir = repository
-	cmd.Env = slices.DeleteFunc(os.Environ(), func(entry string) bool {
-		name, _, _ := strings.Cut(entry, "=")
-		return slices.Contains([]string{"HF_API_KEY", "OPENROUTER_API_KEY", "LOCAL_MODEL_PATH", "LOCAL_MMPROJ_PATH", "LLM_N_CTX"}, name)
-	})
-	cmd.Env = append(cmd.Env, "LLM_PORT="+port, "CADDY_ADMIN="+g.admin,
-		"XDG_RUNTIME_DIR="+g.dir, "XDG_DATA_HOME="+g.dir, "XDG_CONFIG_HOME="+g.dir)
-	output := new(lockedBuffer)
-	cmd.Stdout, cmd.Stderr = output, output
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Signal(os.Interrupt)
-		kill := time.AfterFunc(20*time.Second, func() { _ = cmd.Process.Kill() })
-		defer kill.Stop()
-		if err := cmd.Wait(); err != nil || t.Failed() {
-			t.Errorf("Caddy ended: %v, after:\n%s", err, output.String())
-		}
-	})
+	_, tlsPort, _ := net.SplitHostPort(freeAddress(t))
+	runRepository(t, newGateway(t), "LLM_PORT="+port, "HTTPS_PORT="+tlsPort)
 	url := "http://localhost:" + port
 	await(t, "a loaded model", func() bool {
 		resp, err := http.Get(url + "/health")
@@ -56,6 +36,42 @@ func run(t *testing.T) string {
 		return resp.StatusCode == http.StatusOK
 	})
 	return url + "/v1"
+}
+
+// runRepository starts Caddy with the repository's own Caddyfile, as a process of its own in the gateway's folder, and with
+// no other environment than the one that is given and what a program needs anywhere. It returns what Caddy prints.
+func runRepository(t *testing.T, g *gateway, env ...string) *lockedBuffer {
+	t.Helper()
+	cmd := exec.Command(executable(t), "run", "--config", "Caddyfile")
+	cmd.Dir = repository
+	cmd.Env = repositoryEnv(g, env...)
+	output := new(lockedBuffer)
+	cmd.Stdout, cmd.Stderr = output, output
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	g.cmd = cmd
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(os.Interrupt)
+		kill := time.AfterFunc(20*time.Second, func() { _ = cmd.Process.Kill() })
+		defer kill.Stop()
+		if err := cmd.Wait(); err != nil || t.Failed() {
+			text := regexp.MustCompile(`(?m)^.*"http\.log\.access".*\n`).ReplaceAllString(output.String(), "")
+			t.Errorf("Caddy ended: %v, after:\n%s", err, text)
+		}
+	})
+	return output
+}
+
+// repositoryEnv returns the environment of a Caddy with the repository's Caddyfile.
+func repositoryEnv(g *gateway, env ...string) []string {
+	kept := []string{"CADDY_ADMIN=" + g.admin, "XDG_RUNTIME_DIR=" + g.dir, "XDG_DATA_HOME=" + g.dir, "XDG_CONFIG_HOME=" + g.dir}
+	for _, name := range []string{"PATH", "HOME", "LLAMA_SERVER", "XDG_CACHE_HOME", "GORACE"} {
+		if value, ok := os.LookupEnv(name); ok {
+			kept = append(kept, name+"="+value)
+		}
+	}
+	return append(kept, env...)
 }
 
 func executable(t *testing.T) string {

@@ -22,6 +22,7 @@ import (
 // ServeHTTP implements caddyhttp.MiddlewareHandler. It writes errors itself, as OpenAI error objects.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	path, versioned := endpoint(r.URL.Path)
+	listing := h.listing.allowing(allowedModels(r.Context()))
 	switch path {
 	case "/chat/completions":
 		return h.generate(w, r, llmgateway.Chat)
@@ -30,12 +31,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	case "/embeddings":
 		return h.generate(w, r, llmgateway.Embeddings)
 	case "/models":
-		return h.get(w, r, h.listing.models)
+		return h.get(w, r, listing.models)
 	case "/model/info":
-		return h.get(w, r, h.listing.info)
+		return h.get(w, r, listing.info)
 	}
 	if id, ok := strings.CutPrefix(path, "/models/"); ok {
-		return h.get(w, r, func() (any, error) { return h.listing.model(id) })
+		return h.get(w, r, func() (any, error) { return listing.model(id) })
 	}
 	if versioned {
 		openai.WriteError(w, &llmgateway.Error{
@@ -154,6 +155,7 @@ func (h *Handler) read(r *http.Request, op llmgateway.Operation) (*llmgateway.Re
 		return nil, err
 	}
 	req.Tenant = tenant(r)
+	req.Allowed = allowedModels(r.Context())
 	req.Header = headerOf(r, h.ruleHeaders)
 	req.Cache = cacheControl(r.Header.Values("Cache-Control"))
 	if name := r.Header.Get("X-Llm-Provider"); name != "" {

@@ -86,7 +86,7 @@ func (h *Handler) watch(name string, model *Model, router *route.Router) error {
 	for i, t := range model.Targets {
 		router.Targets[i].Drain = drains.of(t.id(h, name))
 		p := h.providers[t.Provider]
-		if p == nil {
+		if p == nil || t.off != nil {
 			continue
 		}
 		state, err := h.states.hold(t.stateKey(h, name))

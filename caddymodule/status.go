@@ -114,6 +114,9 @@ func (h *Handler) targetStatus(model string, i int) targetStatus {
 	if first, _ := target.State.Latency(true); first > 0 {
 		s.FirstTokenMS = max(first.Milliseconds(), 1)
 	}
+	if t.off != nil {
+		s.Reason = t.off.reason
+	}
 	if c := target.Condition(); c.Down && s.State.Live() {
 		s.State, s.Reason, s.Since, s.Until = llmgateway.StateDown, c.Reason, c.Since, c.Until
 	}

@@ -76,3 +76,18 @@ func documents(t *testing.T) map[string]string {
 	}
 	return files
 }
+
+// A block is a fenced one of a document.
+type block struct{ language, text string }
+
+var fenced = regexp.MustCompile("(?ms)^( *)```(\\w*)\n(.*?)^ *```$")
+
+// blocks returns the fenced blocks of a document, without the indent of a list that they are in.
+func blocks(document string) []block {
+	var all []block
+	for _, match := range fenced.FindAllStringSubmatch(document, -1) {
+		text := regexp.MustCompile("(?m)^"+match[1]).ReplaceAllString(match[3], "")
+		all = append(all, block{match[2], text})
+	}
+	return all
+}

@@ -55,6 +55,8 @@ type Request struct {
 
 	// Tenant is who asks, as far as that is known. Tenants do not share cached answers.
 	Tenant string
+	// Allowed are the models that the client may ask for, by any of their names; names may end in *. None means all.
+	Allowed []string
 	// Cache is what the client wants of the cache.
 	Cache CacheControl
 }

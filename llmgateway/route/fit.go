@@ -123,7 +123,7 @@ func (t *Table) fitting(d *demand, failures []failure) []string {
 				if failed && (asked == model || asked == d.req.Model) || slices.Contains(names, name) {
 					continue
 				}
-				if target.fits(d, asked) {
+				if target.fits(d, asked) && t.allows(d.req.Allowed, match{name: model, asked: asked}) {
 					names = append(names, name)
 				}
 			}

@@ -35,6 +35,8 @@ type Router struct {
 	Resume bool
 	// Hedge says when a second target is asked while the first is silent; nil means never.
 	Hedge *Hedge
+	// Named means that a request must name its provider. A [Table] sees to it.
+	Named bool
 	// Mirror sends copies of requests to a model under test; nil means none. A [Table] asks it.
 	Mirror *Mirror
 

@@ -3,6 +3,7 @@ package route
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"iter"
 	"maps"
 	"slices"
@@ -37,11 +38,8 @@ func (t *Table) Generate(ctx context.Context, req *llmgateway.Request) iter.Seq2
 // are asked for, and the provider if the client named one before a slash.
 func (t *Table) resolve(req *llmgateway.Request) (*Router, *llmgateway.Request, error) {
 	m := t.find(req.Model)
-	if m.router == nil {
-		return nil, nil, &llmgateway.Error{
-			Kind: llmgateway.NoModel, Param: "model",
-			Message: "the model " + shown(m.asked) + " does not exist here; there are: " + strings.Join(t.names(), ", "),
-		}
+	if m.router == nil || !t.allows(req.Allowed, m) {
+		return nil, nil, t.noModel(req.Allowed, m.asked)
 	}
 	if m.prefix != "" && req.Provider != "" && req.Provider != m.prefix {
 		return nil, nil, &llmgateway.Error{
@@ -62,7 +60,20 @@ func (t *Table) resolve(req *llmgateway.Request) (*Router, *llmgateway.Request, 
 				"; it is offered by: " + strings.Join(m.router.providers(), ", "),
 		}
 	}
+	if resolved.Provider == "" && m.router.Named {
+		return nil, nil, m.unnamed()
+	}
 	return m.router, &resolved, nil
+}
+
+// unnamed is the error for a request that leaves open who answers where that is not allowed.
+func (m match) unnamed() *llmgateway.Error {
+	providers := m.router.providers()
+	return &llmgateway.Error{
+		Kind: llmgateway.InvalidRequest, Param: "provider",
+		Message: fmt.Sprintf("the model %s leaves the choice of the provider to you: name one, as \"provider\": %q in the request, in the header X-LLM-Provider, or as the model %q; there are: %s",
+			shown(m.asked), providers[0], providers[0]+"/"+m.asked, strings.Join(providers, ", ")),
+	}
 }
 
 // Resolve returns the configured name that a client's model stands for, or "" if there is none. It is for labels, whose

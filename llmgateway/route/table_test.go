@@ -138,6 +138,28 @@ func TestTableSaysWhatKindOfMistakeItIs(t *testing.T) {
 	}
 }
 
+func TestTableRefusesRequestsThatMustNameTheirProvider(t *testing.T) {
+	table := tableOf(map[string]string{"auto": "local hf:other"})
+	table.Models["auto"].Named = true
+	for _, model := range []string{"auto", "other"} {
+		err := ask(t.Context(), table, chat(model)).err
+		if err == nil || err.Kind != llmgateway.InvalidRequest || err.Param != "provider" || !strings.HasSuffix(err.Message, "local/"+model+"\"; there are: local, hf") {
+			t.Errorf("%s: got %v", model, err)
+		}
+		if table.Has(chat(model)) {
+			t.Errorf("%s: it counts as a model that can be asked for by itself", model)
+		}
+		req := chat(model)
+		req.Provider = "hf"
+		if got := ask(t.Context(), table, req); got.err != nil {
+			t.Errorf("%s: with its provider: %v", model, got.err)
+		}
+		if got := ask(t.Context(), table, chat("hf/"+model)); got.err != nil {
+			t.Errorf("%s: with its provider before it: %v", model, got.err)
+		}
+	}
+}
+
 func TestTablePrefersTheLongestMatchWhereverItIs(t *testing.T) {
 	table := tableOf(map[string]string{"qwen": "local: g* gpt-4-*", "gpt-*": "hf", "rest": "echo: *"})
 	for model, want := range map[string]string{
