@@ -163,6 +163,16 @@ func TestScannerPassesPlainTextAtOnce(t *testing.T) {
 	}
 }
 
+func TestScannerReadsLongCallsInPieces(t *testing.T) {
+	tools := desktop(t)
+	arguments := `{"text":` + quote(strings.Repeat("All {work} and no [play]. ", 400)) + `}`
+	text := "Now.\n<tool_call>{\"name\":\"computer_paste_text\",\"arguments\":" + arguments + "}</tool_call>"
+	got := pieces(tools, strings.SplitAfter(text, " ")...)
+	if want := (Found{Text: "Now.", Calls: []Call{{Name: "computer_paste_text", Arguments: arguments}}}); !reflect.DeepEqual(got, want) {
+		t.Errorf("got %.200v", got)
+	}
+}
+
 func FuzzScanner(f *testing.F) {
 	for _, tt := range answers {
 		f.Add(tt.text, uint(len(tt.text)/2))
