@@ -45,14 +45,14 @@ func (h *Handler) headers() []string {
 	return names
 }
 
-// adapt lets the client's adapter change a request, whose body's reference it takes over.
+// adapt lets the client's adapter change a request, which it takes over.
 func (h *Handler) adapt(ctx context.Context, req *llmgateway.Request) (*llmgateway.Request, error) {
 	if h.client == nil {
 		return req, nil
 	}
 	adapted, err := h.client.Adapt(ctx, req)
 	if err != nil {
-		req.Body.Release()
+		release(req)
 		return nil, err
 	}
 	if adapted.Body != req.Body {

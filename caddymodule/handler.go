@@ -23,8 +23,8 @@ func init() {
 	caddy.RegisterModule(Handler{})
 }
 
-// Handler answers OpenAI's API: chat completions, completions and embeddings, from local models and remote providers, by
-// priority and with fallback. Requests for other paths go to the next handler.
+// Handler answers OpenAI's API: chat completions, completions, embeddings and responses, and Anthropic's: messages. The answers
+// come from local models and remote providers, by priority and with fallback. Requests for other paths go to the next handler.
 //
 // It sets these placeholders. They are meant for logs and are known when the request has ended:
 //

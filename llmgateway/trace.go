@@ -2,12 +2,19 @@ package llmgateway
 
 import (
 	"context"
+	"net/http"
 	"time"
 )
 
 // Trace is a set of hooks that tell what happens to a request, like net/http/httptrace's ClientTrace. Any may be nil.
-// They are called from the goroutine that ranges over the events, one at a time.
+// They are called from the goroutine that ranges over the events, one at a time, but for Sending.
 type Trace struct {
+	// Attempting is called when an attempt begins, and returns the context that it is made with: the one that it is given, or
+	// one derived from that.
+	Attempting func(context.Context, Attempt) context.Context
+	// Sending is called with an attempt's context before its request is sent to a provider over HTTP, and returns further
+	// fields for the request's header, or nil. It is the one hook that may be called from any goroutine.
+	Sending func(context.Context) http.Header
 	// Tried is called when an attempt at a target has failed and nothing of it was passed on.
 	Tried func(Attempt)
 	// Answering is called right before the first event is passed on.

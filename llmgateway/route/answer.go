@@ -29,15 +29,21 @@ type attempt struct {
 	began time.Time
 }
 
-// begin makes an attempt at a target that was chosen for the next one.
-func (a *answer) begin(target choice) *attempt {
+// begin makes an attempt at a target that was chosen for the next one, and returns the context for it.
+func (a *answer) begin(ctx context.Context, target choice) (context.Context, *attempt) {
 	t := &attempt{choice: target, req: *a.run.req, began: time.Now()}
+	if native := target.native(target.provider(t.req.Model), &t.req); native != nil && a.broke == nil {
+		t.req.Operation, t.req.Body, t.req.Members, t.req.Additions = native.Operation, native.Body, native.Members, nil
+	}
 	t.req.Model = target.model(t.req.Model)
 	t.info = llmgateway.Attempt{Provider: target.Name, Model: t.req.Model, Price: target.Price, Number: a.run.attempts}
 	if p := llmgateway.ProviderOf(target.Provider, t.req.Model); t.req.Exchange != nil && p != nil {
 		t.info.Context = target.limits(p).Context
 	}
-	return t
+	if a.trace.Attempting != nil {
+		ctx = a.trace.Attempting(ctx, t.info)
+	}
+	return ctx, t
 }
 
 // after returns what is known of the attempt now.
@@ -56,13 +62,13 @@ func tell(hook func(llmgateway.Attempt), info llmgateway.Attempt) {
 
 // try asks a target, and reports whether the request has been given all it will get. If not, another target can be asked.
 func (a *answer) try(ctx context.Context, target choice) (done bool) {
-	if a.broke != nil {
-		return a.resume(ctx, a.begin(target))
-	}
-	if a.run.hedged() {
+	if a.broke == nil && a.run.hedged() {
 		return a.race(ctx, target)
 	}
-	t := a.begin(target)
+	ctx, t := a.begin(ctx, target)
+	if a.broke != nil {
+		return a.resume(ctx, t)
+	}
 	return a.answerWith(ctx, t, t.generate(ctx, &t.req))
 }
 
@@ -75,7 +81,7 @@ func (a *answer) answerWith(ctx context.Context, t *attempt, events iter.Seq2[ll
 	case !a.committed:
 		a.failed(t, err)
 		return false
-	case a.transcript == nil || !a.transcript.CanResume():
+	case a.transcript == nil || t.req.Operation.Foreign() || !a.transcript.CanResume():
 		a.yield(llmgateway.Event{}, err)
 		return true
 	}
@@ -138,7 +144,7 @@ func hold(held []llmgateway.Event, event llmgateway.Event) []llmgateway.Event {
 
 // forward passes one event on, and reports whether there may be more.
 func (a *answer) forward(event llmgateway.Event) bool {
-	if a.transcript != nil {
+	if a.transcript != nil && !event.Native {
 		a.transcript.Follow(event)
 	}
 	return a.yield(event, nil)

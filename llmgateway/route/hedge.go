@@ -96,7 +96,15 @@ func (h *Hedge) began(t *Target, took time.Duration) {
 
 // hedged reports whether the next attempt may get a rival.
 func (u *run) hedged() bool {
-	return u.router.Hedge != nil && u.attempts == 1 && len(u.left) > 0 && u.req.Operation != llmgateway.Embeddings
+	return u.router.Hedge != nil && u.attempts == 1 && len(u.left) > 0 && u.req.Operation != llmgateway.Embeddings && u.streams()
+}
+
+// streams reports whether all targets can be asked to stream. One that answers in the words of another API can only if the
+// client wants a stream.
+func (u *run) streams() bool {
+	return u.req.Native == nil || u.req.ClientStream || !slices.ContainsFunc(u.router.Targets, func(t *Target) bool {
+		return t.native(t.provider(u.req.Model), u.req) != nil
+	})
 }
 
 // rival chooses a second target, one that is up and has not been tried. It does not wait.
@@ -131,7 +139,8 @@ type contender struct {
 
 // enter starts a contender. It must be awaited.
 func (a *answer) enter(ctx context.Context, target choice) *contender {
-	c := &contender{attempt: a.begin(target), opened: make(chan struct{}), won: make(chan bool, 1), done: make(chan struct{})}
+	ctx, attempt := a.begin(ctx, target)
+	c := &contender{attempt: attempt, opened: make(chan struct{}), won: make(chan bool, 1), done: make(chan struct{})}
 	ctx = llmgateway.WithTrace(ctx, c.trace(a.trace))
 	ctx, c.cancel = context.WithCancelCause(ctx)
 	if c.req.Operation != llmgateway.Embeddings {
@@ -151,7 +160,7 @@ func (c *contender) trace(t *llmgateway.Trace) *llmgateway.Trace {
 		}
 		c.told = append(c.told, hook)
 	}
-	var kept llmgateway.Trace
+	kept := llmgateway.Trace{Sending: t.Sending}
 	if t.Cached != nil {
 		kept.Cached = func(use llmgateway.CacheUse) { later(func() { t.Cached(use) }) }
 	}

@@ -54,6 +54,12 @@ func (u *run) unfit(t *Target) *llmgateway.Error {
 	if status := llmgateway.StatusOf(p); status.State == llmgateway.StateDisabled {
 		return &llmgateway.Error{Kind: llmgateway.Overloaded, Message: "disabled: " + status.Detail}
 	}
+	if !t.Drain.Since().IsZero() {
+		return errDrained
+	}
+	if u.req.Untranslated != nil && t.native(p, u.req) == nil {
+		return u.req.Untranslated
+	}
 	if err := u.demand.unmet(t.limits(p)); err != nil {
 		return err
 	}

@@ -43,6 +43,9 @@ type Target struct {
 	// Breaker says when the target counts as down. Nil means never. It needs a State.
 	Breaker *Breaker
 
+	// Drain takes the target out of service by hand. Nil means that nobody can.
+	Drain *Drain
+
 	// FirstTokenTimeout bounds the time to the first event that carries something. A target that has it is asked to
 	// stream even if the client does not, so that silence can be told from a long answer.
 	FirstTokenTimeout time.Duration
@@ -135,7 +138,7 @@ func (t *Target) limited(ctx context.Context, p llmgateway.Provider, req *llmgat
 	if t.FirstTokenTimeout == 0 && t.StreamIdleTimeout == 0 && t.Timeout == 0 {
 		return p.Generate(ctx, req)
 	}
-	if t.FirstTokenTimeout > 0 && !req.Stream && req.Operation != llmgateway.Embeddings {
+	if t.FirstTokenTimeout > 0 && !req.Stream && req.Operation != llmgateway.Embeddings && !req.Operation.Foreign() {
 		streamed := *req
 		streamed.Stream = true
 		return openai.Merge(t.watch(ctx, p, &streamed))
@@ -154,7 +157,9 @@ func (t *Target) watch(ctx context.Context, p llmgateway.Provider, req *llmgatew
 		}
 		idle := newDeadline(cancel)
 		defer idle.stop()
-		idle.set(t.FirstTokenTimeout, "no first token")
+		if req.Stream || !req.Operation.Foreign() {
+			idle.set(t.FirstTokenTimeout, "no first token")
+		}
 		committed := false
 		for event, err := range p.Generate(ctx, req) {
 			if err != nil {
