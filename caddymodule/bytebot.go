@@ -68,6 +68,8 @@ type Bytebot struct {
 	// What is different for some targets, by provider, or by provider and model with a slash between.
 	Targets map[string]*BytebotTarget `json:"targets,omitempty"`
 
+	BytebotAnswers
+
 	*bytebot.Adapter `json:"-"`
 
 	held bool
@@ -140,6 +142,7 @@ func (b *Bytebot) Provision(ctx caddy.Context) error {
 		return err
 	}
 	config.Memory, b.held = value.(bytebotMemory).Memory, true
+	b.configure(&config)
 	b.Adapter = bytebot.New(config)
 	return nil
 }

@@ -18,6 +18,11 @@ import (
 //		require_tools     on|off      # a model that may end the task must call a tool, so that it does not talk without end
 //		told_window       <tokens>    # what the agent takes a model's context for; default: what llm_bytebot_models tells, or 128000
 //
+//		repair_calls on|off            # make calls of what models wrote as text, and fit calls to their tools; default: on
+//		needs_help   on|off            # ask the user for help where a request failed for good; default: on
+//		loop_guard   <n> [<m>]|off     # after doing the same n times tell the model, after m times ask the user; default: 3 6
+//		padding      <time> [<interval>]|off   # white space to an agent that waits for its answer; default: 20s 15s
+//
 //		images         <most> [<keep>]|all    # above so many, only the newest stay, so many; default: 10 4
 //		max_image_edge <pixels>               # make larger images smaller, and convert coordinates; default: no bound
 //		jpeg_quality   <1-100>                # send images as JPEG; default: as they are
@@ -44,6 +49,9 @@ func (b *Bytebot) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		}
 		word := d.Val()
 		known, err := b.unmarshalWord(d)
+		if !known {
+			known, err = b.unmarshalAnswerWord(d)
+		}
 		switch to, isSwitch := switches[word]; {
 		case known:
 		case isSwitch:
@@ -54,7 +62,7 @@ func (b *Bytebot) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		case word == "for":
 			err = b.unmarshalTarget(d)
 		default:
-			err = d.Errf("unrecognized word %s in client bytebot; there are: repair_messages, restore_arguments, skip_equal_images, fit_window, scale_usage, learn_parameters, require_tools, told_window, for, %s", word, bytebotTargetWords)
+			err = d.Errf("unrecognized word %s in client bytebot; there are: repair_messages, restore_arguments, skip_equal_images, fit_window, scale_usage, learn_parameters, require_tools, told_window, for, %s, %s", word, bytebotTargetWords, bytebotAnswerWords)
 		}
 		if err != nil {
 			return err

@@ -36,6 +36,7 @@ func parseHandler(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 //			base_url  <url>            # default: https://api.openai.com/v1, which needs a key
 //			api_key   <placeholder>    # such as {env.OPENAI_API_KEY}; if it is empty the provider is switched off
 //			header    <field> <value>  # a further header (repeatable)
+//			endpoints <endpoint...>    # APIs it speaks besides chat: messages, responses. default: chat alone; docs/apis.md
 //			transport <name> {         # as in reverse_proxy; default: HTTP that bounds connecting only
 //				...
 //			}
@@ -44,7 +45,7 @@ func parseHandler(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 //			# as openai; base_url is https://router.huggingface.co/v1
 //		}
 //		provider <name> openrouter {
-//			# as openai; base_url is https://openrouter.ai/api/v1
+//			# as openai; base_url is https://openrouter.ai/api/v1, and endpoints are messages and responses
 //		}
 //		provider <name> echo
 //

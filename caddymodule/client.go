@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
+	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/bytebot"
 )
 
 // provisionClient loads the client's adapter, if one is configured.
@@ -27,14 +29,30 @@ func (h *Handler) provisionClient(ctx caddy.Context) error {
 	return nil
 }
 
-// adapt lets the client's adapter change a request, whose body's reference it takes over.
+// padder is an adapter whose client is sent white space while it waits for a whole answer: first after a time, if that is above
+// 0, and then after each interval.
+type padder interface {
+	padding() (first, interval time.Duration)
+}
+
+// headers returns the header fields that have to be kept of requests: those that rules look at, and those that the client's
+// adapter does.
+func (h *Handler) headers() []string {
+	names := ruleHeaders(h.table)
+	if h.client != nil {
+		names = append(names, bytebot.RetryField)
+	}
+	return names
+}
+
+// adapt lets the client's adapter change a request, which it takes over.
 func (h *Handler) adapt(ctx context.Context, req *llmgateway.Request) (*llmgateway.Request, error) {
 	if h.client == nil {
 		return req, nil
 	}
 	adapted, err := h.client.Adapt(ctx, req)
 	if err != nil {
-		req.Body.Release()
+		release(req)
 		return nil, err
 	}
 	if adapted.Body != req.Body {

@@ -23,8 +23,8 @@ func init() {
 	caddy.RegisterModule(Handler{})
 }
 
-// Handler answers OpenAI's API: chat completions, completions and embeddings, from local models and remote providers, by
-// priority and with fallback. Requests for other paths go to the next handler.
+// Handler answers OpenAI's API: chat completions, completions, embeddings and responses, and Anthropic's: messages. The answers
+// come from local models and remote providers, by priority and with fallback. Requests for other paths go to the next handler.
 //
 // It sets these placeholders. They are meant for logs and are known when the request has ended:
 //
@@ -43,7 +43,8 @@ func init() {
 // `{http.llm.usage.total_tokens}` | Both together
 // `{http.llm.usage.cached_tokens}` | The tokens of the prompt that the provider's cache held
 // `{http.llm.usage.reasoning_tokens}` | The tokens of the answer that were thought and not said
-// `{http.llm.cost}` | What it cost, in US dollars: as the provider says, or by the target's price. Estimated if the answer was cut off
+// `{http.llm.usage.counted_tokens}` | The tokens that count for limits: of every attempt that a provider has worked for, estimated where it did not say
+// `{http.llm.cost}` | What all of these cost, in US dollars: as the provider says, or by the target's price
 // `{http.llm.first_token_ms}` | The time to the first event that carries something, in milliseconds
 // `{http.llm.duration_ms}` | The time to the end of the answer, in milliseconds
 type Handler struct {
@@ -93,7 +94,7 @@ type Handler struct {
 	client      llmgateway.Adapter // nil for none
 	table       *route.Table
 	mirrors     []*route.Mirror
-	ruleHeaders []string // that some target's conditions look at
+	ruleHeaders []string // that some target's conditions or the client's adapter look at
 	states      heldStates
 	checks      *checker
 	listing     *listing
@@ -216,7 +217,7 @@ func (h *Handler) buildTable(ctx caddy.Context) error {
 			h.table.Aliases[alias] = name
 		}
 	}
-	h.ruleHeaders = ruleHeaders(h.table)
+	h.ruleHeaders = h.headers()
 	return nil
 }
 

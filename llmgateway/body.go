@@ -26,11 +26,15 @@ func NewBody(b []byte) *Body {
 	return body
 }
 
-// GrabBody returns a Body without content but with room for size bytes, from the pool. Its owner may append to Bytes until
-// others get to see it.
-func GrabBody(size int) *Body {
-	b := &Body{Bytes: grab(size), pooled: true}
+// BuildBody returns a Body of what build appends to the empty slice that it is given, which has room for size bytes. A body
+// that fits comes from the pool.
+func BuildBody(size int, build func([]byte) []byte) *Body {
+	room := grab(size)
+	b := &Body{Bytes: build(room)}
 	b.refs.Store(1)
+	if b.pooled = cap(b.Bytes) == cap(room); !b.pooled {
+		recycle(room)
+	}
 	return b
 }
 
@@ -102,7 +106,8 @@ func ReadBody(r io.Reader, length, limit int64) (*Body, error) {
 		// One byte more than announced, so that the read that fills the buffer is not followed by another buffer's.
 		want = length + 1
 	}
-	b := GrabBody(int(min(want, maxUpfront)))
+	b := &Body{Bytes: grab(int(min(want, maxUpfront))), pooled: true}
+	b.refs.Store(1)
 	for {
 		n, err := r.Read(b.Bytes[len(b.Bytes):cap(b.Bytes)])
 		b.Bytes = b.Bytes[:len(b.Bytes)+n]

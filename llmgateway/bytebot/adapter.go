@@ -6,6 +6,7 @@ package bytebot
 
 import (
 	"context"
+	"sync/atomic"
 
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
 )
@@ -14,6 +15,7 @@ import (
 type Adapter struct {
 	config   Config
 	identity string
+	tools    atomic.Pointer[lastTools]
 }
 
 // New returns an Adapter.
@@ -34,7 +36,7 @@ func (a *Adapter) Adapt(_ context.Context, req *llmgateway.Request) (*llmgateway
 	if !ok || len(c.messages) == 0 {
 		return req, nil
 	}
-	x := &exchange{adapter: a, tenant: req.Tenant, status: c.status, window: a.config.Window(req.Model)}
+	x := a.exchange(req, c)
 	adapted, err := a.mend(req, c, x)
 	if err != nil {
 		return nil, err
@@ -57,6 +59,9 @@ func (a *Adapter) mend(req *llmgateway.Request, c *conversation, x *exchange) (*
 	x.left = outdated(len(runs), a.config.Options.KeepImages, a.config.Options.MaxImages)
 	e = append(e, c.thin(runs, x.left)...)
 	if a.config.KeepMessages {
+		if x.nudge != "" {
+			req = appended(req, `{"role":"user","content":`+quote(x.nudge)+`}`)
+		}
 		if len(e) == 0 {
 			return req, nil
 		}
@@ -64,6 +69,7 @@ func (a *Adapter) mend(req *llmgateway.Request, c *conversation, x *exchange) (*
 	}
 	p := c.arrange(a.config.Memory.another(req.Tenant))
 	p.edits = append(p.edits, e...)
+	p.nudge(x.nudge)
 	if p.asIs() {
 		return req, nil
 	}

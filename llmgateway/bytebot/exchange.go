@@ -7,6 +7,7 @@ import (
 
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/openai"
+	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/toolcall"
 )
 
 // exchange is what is done for one request of the agent.
@@ -16,10 +17,42 @@ type exchange struct {
 	status  bool // set_task_status is offered
 	window  int  // how large the agent thinks that the model's context is
 	left    int  // how many images were left out
+	tools   *toolcall.Tools
+	ids     map[string]bool // of the calls in the conversation
+	streak  streak
+	nudge   string // what is said to a model that repeats itself, or empty
+	retries int    // how often the agent has sent the request before, or -1 if unknown
 }
 
-// Answer implements [llmgateway.Exchange]. Where no target can see, they are asked again with a text for every image.
+// exchange notes what has to be known of a request later. Nothing of the body is kept.
+func (a *Adapter) exchange(req *llmgateway.Request, c *conversation) *exchange {
+	x := &exchange{
+		adapter: a, tenant: req.Tenant, status: c.status, window: a.config.Window(req.Model),
+		tools: a.offered(req), ids: make(map[string]bool), retries: retriesOf(req),
+	}
+	for _, m := range c.messages {
+		for _, call := range m.calls {
+			x.ids[call.id] = true
+		}
+	}
+	if x.status {
+		x.streak = c.streak()
+		if x.streak.reached(a.config.loopNudge()) {
+			x.nudge = x.streak.nudge()
+		}
+	}
+	return x
+}
+
+// Answer implements [llmgateway.Exchange].
 func (x *exchange) Answer(ctx context.Context, req *llmgateway.Request, ask llmgateway.Generate) iter.Seq2[llmgateway.Event, error] {
+	return x.visible(ctx, req, func(ctx context.Context, req *llmgateway.Request) iter.Seq2[llmgateway.Event, error] {
+		return x.seen(ctx, req, ask)
+	})
+}
+
+// seen answers a request. Where no target can see, they are asked again with a text for every image.
+func (x *exchange) seen(ctx context.Context, req *llmgateway.Request, ask llmgateway.Generate) iter.Seq2[llmgateway.Event, error] {
 	return func(yield func(llmgateway.Event, error) bool) {
 		var window atomic.Int64 // of the target that answers
 		ctx := follow(ctx, &window)
@@ -97,7 +130,7 @@ func (x *exchange) unseen(req *llmgateway.Request) (*llmgateway.Request, error) 
 func (x *exchange) Attempt(ctx context.Context, to llmgateway.Destination, req *llmgateway.Request, ask llmgateway.Generate) iter.Seq2[llmgateway.Event, error] {
 	return func(yield func(llmgateway.Event, error) bool) {
 		t := attempt{x: x, to: to, req: req, lesson: x.adapter.config.Memory.lesson(targetOf(to)), options: x.adapter.options(targetOf(to))}
-		for t.try(ctx, ask, yield) {
+		for t.try(ctx, x.mending(ask), yield) {
 		}
 	}
 }

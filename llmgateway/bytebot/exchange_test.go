@@ -192,7 +192,7 @@ func TestOtherRefusalsPass(t *testing.T) {
 		{Kind: llmgateway.Upstream, Message: "broken"},
 	} {
 		s := &server{says: func(map[string]any, string) (string, error) { return "", err }}
-		if _, got := s.ask(t, newAdapter(t, Config{}), body(systemMessage, task)); got != error(err) || len(s.sent) != 1 {
+		if _, got := s.ask(t, newAdapter(t, Config{ShowErrors: true}), body(systemMessage, task)); got != error(err) || len(s.sent) != 1 {
 			t.Errorf("got %v after %d requests, want %v", got, len(s.sent), err)
 		}
 	}
@@ -389,7 +389,7 @@ func TestConversationIsMadeShorterUntilItFits(t *testing.T) {
 }
 
 func TestCoordinatesAreInTheModelsSpace(t *testing.T) {
-	a := newAdapter(t, Config{Targets: map[string]Options{"vl": {Space: image.Pt(1000, 1000)}}})
+	a := newAdapter(t, Config{KeepCalls: true, Targets: map[string]Options{"vl": {Space: image.Pt(1000, 1000)}}})
 	s := &server{
 		to: llmgateway.Destination{Provider: "vl", Model: "qwen"},
 		says: func(_ map[string]any, raw string) (string, error) {

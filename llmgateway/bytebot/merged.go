@@ -19,11 +19,11 @@ func (p *plan) turn(w *writer, t turn) {
 		w.text(`{"role":"tool","tool_call_id":` + t.answers + `,"content":` + quote(t.text) + `}`)
 	case len(t.of) == 0:
 		w.text(`{"role":"user","content":` + quote(t.text) + `}`)
-	case len(t.of) == 1 && p.c.messages[t.of[0]].role == t.role:
+	case len(t.of) == 1 && p.c.messages[t.of[0]].role == t.role && t.text == "":
 		w.copy(p.c.messages[t.of[0]].span)
 	case t.role == user:
 		w.text(`{"role":"user","content":`)
-		p.content(w, t.of)
+		p.content(w, t)
 		w.text("}")
 	default:
 		p.assistantTurn(w, t)
@@ -33,7 +33,7 @@ func (p *plan) turn(w *writer, t turn) {
 // assistantTurn writes a model's turn that the agent sent in pieces.
 func (p *plan) assistantTurn(w *writer, t turn) {
 	w.text(`{"role":"assistant","content":`)
-	p.content(w, t.of)
+	p.content(w, t)
 	thought, called := false, false
 	for _, i := range t.of {
 		m := p.c.messages[i]
@@ -88,19 +88,19 @@ func (p *plan) more(w *writer, t turn) {
 }
 
 // content writes what several messages say: a text if that is all, or else a list of parts.
-func (p *plan) content(w *writer, of []int) {
+func (p *plan) content(w *writer, t turn) {
 	parts := false
-	for _, i := range of {
+	for _, i := range t.of {
 		m := p.c.messages[i]
 		parts = parts || !m.content.none() && p.c.body[m.content.start] == '['
 	}
 	if parts {
-		p.parts(w, of)
+		p.parts(w, t)
 		return
 	}
 	w.text(`"`)
 	said := false
-	for _, i := range of {
+	for _, i := range t.of {
 		if m := p.c.messages[i]; p.c.says(m) {
 			if said {
 				w.text(`\n\n`)
@@ -108,6 +108,13 @@ func (p *plan) content(w *writer, of []int) {
 			said = true
 			p.string(w, m)
 		}
+	}
+	if t.text != "" {
+		if said {
+			w.text(`\n\n`)
+		}
+		added := quote(t.text)
+		w.text(added[1 : len(added)-1])
 	}
 	w.text(`"`)
 }
@@ -121,7 +128,7 @@ func (p *plan) string(w *writer, m message) {
 }
 
 // parts writes what several messages say as a list of parts.
-func (p *plan) parts(w *writer, of []int) {
+func (p *plan) parts(w *writer, t turn) {
 	w.text(`[`)
 	some := false
 	next := func() {
@@ -130,7 +137,7 @@ func (p *plan) parts(w *writer, of []int) {
 		}
 		some = true
 	}
-	for _, i := range of {
+	for _, i := range t.of {
 		m := p.c.messages[i]
 		switch {
 		case p.c.says(m):
@@ -142,6 +149,10 @@ func (p *plan) parts(w *writer, of []int) {
 			next()
 			w.copy(m.content.inside())
 		}
+	}
+	if t.text != "" {
+		next()
+		w.text(`{"type":"text","text":` + quote(t.text) + `}`)
 	}
 	w.text(`]`)
 }

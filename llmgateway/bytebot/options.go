@@ -26,6 +26,14 @@ type Config struct {
 	// KeepUsage tells the agent the true usage.
 	KeepUsage bool
 
+	// KeepCalls leaves tool calls as models make them.
+	KeepCalls bool
+	// ShowErrors passes errors on to the agent, which gives the task up. Otherwise they become a request for help.
+	ShowErrors bool
+	// LoopNudge is how often a model may do the same before it is told to do something else, and LoopHelp how often before the
+	// user is asked for help. 0 is the default, 3 and 6; less is never.
+	LoopNudge, LoopHelp int
+
 	// Window returns how large the agent thinks that a model's context is. Nil means always 128000, which is what the agent takes
 	// all models of a proxy for.
 	Window func(model string) int

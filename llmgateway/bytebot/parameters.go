@@ -74,5 +74,5 @@ func (t *attempt) limit(next *llmgateway.Request, removed []string) {
 
 // identity returns what the answers of an adapter with this configuration depend on.
 func (c Config) identity() string {
-	return fmt.Sprint("bytebot 1 ", c.KeepMessages, c.KeepEqualImages, c.KeepWindow, c.KeepParameters, c.FreeToTalk, c.Options, c.Targets)
+	return fmt.Sprint("bytebot 1 ", c.KeepMessages, c.KeepEqualImages, c.KeepWindow, c.KeepParameters, c.FreeToTalk, c.KeepCalls, c.Options, c.Targets)
 }

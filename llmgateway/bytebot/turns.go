@@ -1,6 +1,9 @@
 package bytebot
 
-import "strconv"
+import (
+	"bytes"
+	"strconv"
+)
 
 // turn is a message as it is to be sent.
 type turn struct {
@@ -9,7 +12,7 @@ type turn struct {
 	of []int
 	// answers is the id of the call that a tool's message of the gateway's own answers, quoted.
 	answers string
-	// text is what the gateway's own message says.
+	// text is what the gateway's own message says, or adds to what the agent's say.
 	text string
 	// closed is true of an assistant's turn that was answered, so that what follows is another one.
 	closed bool
@@ -158,6 +161,19 @@ func (p *plan) open() {
 	}
 }
 
+// nudge makes the last message say something more to the model, unless it says so already.
+func (p *plan) nudge(words string) {
+	last := &p.turns[len(p.turns)-1]
+	n := len(last.of)
+	switch {
+	case words == "", n > 0 && bytes.Contains(p.c.messages[last.of[n-1]].in(p.c.body), []byte(quote(words))):
+	case last.role == user:
+		last.text = words
+	default:
+		p.turns = append(p.turns, turn{role: user, text: words})
+	}
+}
+
 // answerCalls puts the answers behind their calls. A call without one gets the gateway's own, which says so. In one turn, no two
 // calls may have the same id.
 func (p *plan) answerCalls() {
@@ -216,7 +232,7 @@ func (p *plan) asIs() bool {
 		return false
 	}
 	for i, t := range p.turns {
-		if len(t.of) != 1 || t.of[0] != i || t.role != p.c.messages[i].role {
+		if len(t.of) != 1 || t.of[0] != i || t.text != "" || t.role != p.c.messages[i].role {
 			return false
 		}
 	}

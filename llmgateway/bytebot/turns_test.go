@@ -16,6 +16,7 @@ import (
 // What the agent sends is made of these. Its system prompt and its tools are longer; what matters is where they stand.
 const (
 	someTools = `[{"type":"function","function":{"name":"computer_screenshot","parameters":{"type":"object","properties":{}}}},` +
+		`{"type":"function","function":{"name":"computer_click_mouse","parameters":{"type":"object","properties":{}}}},` +
 		`{"type":"function","function":{"name":"set_task_status","parameters":{"type":"object","properties":{"status":{"type":"string"}}}}}]`
 	systemMessage = `{"role":"system","content":"You drive a desktop of 1280 x 960 pixels."}`
 	task          = `{"role":"user","content":"Press the blue button."}`

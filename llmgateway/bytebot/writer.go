@@ -47,12 +47,13 @@ func (w *writer) text(s string) { w.out = append(w.out, s...) }
 func rewritten(req *llmgateway.Request, c *conversation, e edits, write func(*writer)) (*llmgateway.Request, error) {
 	slices.SortFunc(e, func(a, b edit) int { return cmp.Compare(a.start, b.start) })
 	// Most edits make the body smaller, and what is added is small.
-	body := llmgateway.GrabBody(len(c.body) - e.saved() + spare)
-	w := writer{body: c.body, edits: e, out: body.Bytes}
-	w.copy(span{0, c.list.start})
-	write(&w)
-	w.copy(span{c.list.end, len(c.body)})
-	body.Bytes = w.out
+	body := llmgateway.BuildBody(len(c.body)-e.saved()+spare, func(room []byte) []byte {
+		w := writer{body: c.body, edits: e, out: room}
+		w.copy(span{0, c.list.start})
+		write(&w)
+		w.copy(span{c.list.end, len(c.body)})
+		return w.out
+	})
 	next, err := openai.Read(req.Operation, body)
 	if err != nil {
 		body.Release()
