@@ -12,7 +12,12 @@ import (
 // look gets something from the admin API.
 func (g *gateway) look(path string) string {
 	g.t.Helper()
-	resp, err := adminClient.Get("http://" + g.admin + path)
+	// With a body, if an empty one, it is repeated if a reload closes its connection.
+	req, err := http.NewRequestWithContext(g.t.Context(), http.MethodGet, "http://"+g.admin+path, strings.NewReader(""))
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	resp, err := adminClient.Do(req)
 	if err != nil {
 		g.t.Fatal(err)
 	}

@@ -76,25 +76,26 @@ func mixedGateway(t *testing.T) *gateway {
 	}`, upstream(t, metered(`,"prompt_tokens_details":{"cached_tokens":4}`)), broken.url, starterModel(t)))
 	client := g.client("HTTP/2.0")
 	for _, request := range []struct {
-		body   string
-		status int
+		body           string
+		status, cached int // and how many answers the cache has then
 	}{
-		{chat("m", "one", false), 200},
-		{chat("m", "one", true), 200}, // from the cache
-		{chat("m", "two", true), 200},
-		{chat("weak", "three", false), 200},
-		{chat("dead", "four", false), 502},
-		{chat("no such model", "five", false), 404},
-		{chat("local", "six", true, `"max_tokens":4`), 200},
-		{"{", 400},
+		{chat("m", "one", false), 200, 1},
+		{chat("m", "one", true), 200, 1}, // from the cache
+		{chat("m", "two", true), 200, 2},
+		{chat("weak", "three", false), 200, 3},
+		{chat("dead", "four", false), 502, 3},
+		{chat("no such model", "five", false), 404, 3},
+		{chat("local", "six", true, `"max_tokens":4`), 200, 4},
+		{"{", 400, 4},
 	} {
 		if a, err := g.ask(t.Context(), client, request.body); err != nil || a.status != request.status {
 			t.Fatalf("%s: got %d %s, %v", request.body, a.status, a.body, err)
 		}
+		g.awaitCached(request.cached)
 	}
 	await(t, "all requests in the metrics", func() bool {
 		all := g.families()
-		return value(all, "caddy_llm_requests_total") == 8 && value(all, "caddy_llm_mirror_requests_total", "outcome", "ok") > 0
+		return value(all, "caddy_llm_requests_total") == 8 && value(all, "caddy_llm_requests_in_flight") == 0 && value(all, "caddy_llm_mirror_requests_total", "outcome", "ok") > 0
 	})
 	return g
 }

@@ -33,10 +33,19 @@ func (g *gateway) target(id string) (found targetStatus) {
 	return found
 }
 
+// awaitCached waits until the cache has so many answers: they are kept when their clients may have gone on.
+func (g *gateway) awaitCached(answers int) {
+	g.t.Helper()
+	await(g.t, fmt.Sprint(answers, " answers in the cache"), func() bool {
+		c := g.status().Caches
+		return len(c) == 1 && *c[0].Answers == answers && *c[0].Bytes > 0
+	})
+}
+
 // act sends a POST request to the admin API.
 func (g *gateway) act(path string) (status int, text string) {
 	g.t.Helper()
-	resp, err := adminClient.Post("http://"+g.admin+path, "", nil)
+	resp, err := adminClient.Post("http://"+g.admin+path, "", strings.NewReader(""))
 	if err != nil {
 		g.t.Fatal(err)
 	}
@@ -138,14 +147,16 @@ func TestDrainedTargetFinishesWhatItHasAndStaysDrainedOverReloads(t *testing.T) 
 func TestAdminActionsSayWhatIsWrongWithThem(t *testing.T) {
 	g := newGateway(t)
 	g.spawn("llm {\nprovider a echo\nmodel m {\nto a\n}\n}")
-	for path, want := range map[string]int{
-		"/llm/targets/a/m/drain": http.StatusOK, "/llm/targets/a/m/resume": http.StatusOK,
-		"/llm/targets/b/drain": http.StatusNotFound, "/llm/targets/a/m": http.StatusNotFound, "/llm/targets/": http.StatusNotFound,
-		"/llm/targets/a/m/stop": http.StatusNotFound, "/llm/cache/purge": http.StatusNotFound,
-		"/llm/cache/purge?model=m": http.StatusBadRequest, "/llm/status": http.StatusMethodNotAllowed,
+	for _, test := range []struct {
+		path string
+		want int
+	}{
+		{"/llm/targets/a/m/drain", http.StatusOK}, {"/llm/targets/a/m/resume", http.StatusOK}, {"/llm/targets/b/drain", http.StatusNotFound},
+		{"/llm/targets/a/m", http.StatusNotFound}, {"/llm/targets/", http.StatusNotFound}, {"/llm/targets/a/m/stop", http.StatusNotFound},
+		{"/llm/cache/purge", http.StatusNotFound}, {"/llm/cache/purge?model=m", http.StatusBadRequest}, {"/llm/status", http.StatusMethodNotAllowed},
 	} {
-		if got, text := g.act(path); got != want || got != http.StatusOK && !gjson.Get(text, "error").Exists() {
-			t.Errorf("POST %s: got %d %s, want %d", path, got, text, want)
+		if got, text := g.act(test.path); got != test.want || got != http.StatusOK && !gjson.Get(text, "error").Exists() {
+			t.Errorf("POST %s: got %d %s, want %d", test.path, got, text, test.want)
 		}
 	}
 	resp, err := adminClient.Get("http://" + g.admin + "/llm/targets/a/m/drain")
@@ -195,6 +206,7 @@ func TestStatusShowsTheWholeGatewayAndNoSecrets(t *testing.T) {
 		if _, _, err := g.chat(t, "m", false); err != nil {
 			t.Fatal(err)
 		}
+		g.awaitCached(1)
 	}
 	a.broken.Store(true)
 	if _, _, err := g.chat(t, "weak", false); err == nil {
