@@ -33,6 +33,8 @@ const (
 	StateFailed State = "failed"
 	// StateDown means that a provider has failed for a model lately and rests, so that others are asked first.
 	StateDown State = "down"
+	// StateDrained means that an operator has taken a provider out of service for a model.
+	StateDrained State = "drained"
 	// StateDisabled means that the provider is switched off by its configuration, such as an unset API key.
 	StateDisabled State = "disabled"
 )
@@ -82,6 +84,12 @@ func ProviderOf(p Provider, model string) Provider {
 		return c.Lookup(model)
 	}
 	return p
+}
+
+// A Speaker is a Provider that also speaks other APIs than chat's.
+type Speaker interface {
+	// Speaks reports whether a request for the operation can be sent as it is.
+	Speaks(op Operation) bool
 }
 
 // An Identifier is a Provider that knows what its answers depend on. Without it, a provider is known by its configured name.
