@@ -276,7 +276,8 @@ var frontCases = []frontCase{
 		},
 		caddyfile: edits{
 			{"llm_health /health*", "llm_health /health*\n\t\tllm_auth {\n\t\t\tkey ann {env.ANN_KEY}\n\t\t\tkey ben {env.BEN_KEY}\n\t\t}"},
-			{"key all", "key {http.auth.user.id}"}, {"events 60", "events 2"},
+			{"key all", "key {http.auth.user.id}"},
+			{"events 60", "events 2"},
 		},
 		check: func(t *testing.T, f *front) {
 			const ann, ben = "Authorization: Bearer ann-planted-0123456789", "X-Api-Key: ben-planted-0123456789"
