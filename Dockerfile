@@ -10,7 +10,6 @@ ARG BUILD_IMAGE=docker.io/library/debian:12.15-slim
 ARG RUNTIME_IMAGE=docker.io/library/debian:12.15-slim
 
 FROM ${BUILD_IMAGE} AS tools
-SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 RUN apt-get update \
 	&& apt-get install -y --no-install-recommends ca-certificates g++ git golang-go npm \
 	&& rm -rf /var/lib/apt/lists/*

@@ -93,7 +93,7 @@ func TestModelsAnswerWhoHasAKeyForThem(t *testing.T) {
 			}
 			for i, path := range append(paths, row.path) {
 				want := row.without
-				if i == 0 || path == "/health" && site.url == d.url("http", "localhost", "LLM_API_PORT") {
+				if i == 0 || row.path == "/health" && site.url == d.url("http", "localhost", "LLM_API_PORT") {
 					want = row.with
 				}
 				a := d.call(t, client, row.method, site.url+path, row.body, "Authorization", "Bearer dummy-key-for-proxy")
