@@ -113,3 +113,26 @@ func TestAppendQuotedSaysTheSameAsTheStandardLibrary(t *testing.T) {
 		}
 	}
 }
+
+func TestShedKeepsAllButTheConversation(t *testing.T) {
+	body := `{"model":"m", "messages":[{"role":"user","content":"x"}] ,"stop_sequences":["a"],"input":"y", "metadata":{"a" : 1}}`
+	native, err := openai.Read(llmgateway.Messages, llmgateway.NewBody([]byte(body)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req := &llmgateway.Request{Native: native}
+	dialect.Shed(req)
+	if got, want := string(req.Native.Body.Bytes), `{"model":"m","stop_sequences":["a"],"metadata":{"a" : 1}}`; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	read, err := openai.Read(llmgateway.Messages, req.Native.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(read.Members, req.Native.Members) {
+		t.Errorf("got members %v, want %v", req.Native.Members, read.Members)
+	}
+	if native.Body.Bytes != nil {
+		t.Error("the client's body was kept")
+	}
+}
