@@ -62,6 +62,8 @@ fi
 case $model in
 *[[:space:][:cntrl:]\"\'\`\$\\#\{\}]*) die "please rename models/$model: in .env and the Caddyfile such a name would mean something else" ;;
 esac
+# A download that failed may have left a web page under the model's name.
+[ "$(head -c 4 "models/$model" | tr -d '\0')" = GGUF ] || die "models/$model is no GGUF file; please get it again: ./download_models.sh"
 value=models/$model
 [[ $old != /models/* ]] || value=/models/$model
 

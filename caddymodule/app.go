@@ -6,10 +6,13 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyevents"
 )
 
 func init() {
@@ -29,7 +32,10 @@ type App struct {
 
 	handlers []*Handler
 	limits   map[string]*Limit // by their names
-	withdraw func()            // the limit that was set; nil before Start
+	withdraw func()            // what Start did for all to see; nil before it
+	emit     func(event string, data map[string]any)
+	// tellsWindows is true if Bytebot is told the real contexts of models.
+	tellsWindows bool
 }
 
 // CaddyModule returns the Caddy module information.
@@ -61,7 +67,14 @@ func (a *App) registerLimit(l *Limit) error {
 }
 
 // Provision implements caddy.Provisioner.
-func (*App) Provision(ctx caddy.Context) error { return engineCollector{}.register(ctx) }
+func (a *App) Provision(ctx caddy.Context) error {
+	events, err := ctx.App("events")
+	if err != nil {
+		return fmt.Errorf("getting the app for events: %w", err)
+	}
+	a.emit = func(event string, data map[string]any) { events.(*caddyevents.App).Emit(ctx, event, data) }
+	return registerMetrics(ctx, slices.Concat(requestCollectors, []prometheus.Collector{engineCollector{}, gatewayCollector{}})...)
+}
 
 // Validate implements caddy.Validator.
 func (a *App) Validate() error {
@@ -80,7 +93,8 @@ type starter interface {
 // Start implements caddy.App. Providers start in the order of their names: it decides which models are preloaded if there
 // is not enough memory for all.
 func (a *App) Start() error {
-	a.withdraw = budget().Limit(uint64(max(a.MaxMemory, 0)))
+	unlimit, remove := budget().Limit(uint64(max(a.MaxMemory, 0))), running.add(a)
+	a.withdraw = func() { unlimit(); remove() }
 	for _, h := range a.handlers {
 		h.checks.start()
 		if c, ok := h.store.(starter); ok {
@@ -98,8 +112,8 @@ func (a *App) Start() error {
 // Stop implements caddy.App. It frees nothing: requests may still run, and engines end with their last user.
 func (*App) Stop() error { return nil }
 
-// Cleanup implements caddy.CleanerUpper. From now on the limit of the next configuration counts or, if this one failed to
-// start, still that of the one before it.
+// Cleanup implements caddy.CleanerUpper. From now on the next configuration is the one in force or, if this one failed to
+// start, still the one before it.
 func (a *App) Cleanup() error {
 	if a.withdraw != nil {
 		a.withdraw()

@@ -20,6 +20,7 @@ func init() {
 
 // An answerCache is what a module in llm.caches must be: a store, and how it is to be used.
 type answerCache interface {
+	caddy.Module
 	cache.Store
 	Policy() cache.Policy
 }

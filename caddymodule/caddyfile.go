@@ -108,6 +108,11 @@ func parseHandler(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 //			...
 //		}
 //
+//		# making one kind of client work with any model; default: none
+//		client bytebot {
+//			...
+//		}
+//
 //		resume        on|off           # let the next target finish a stream that breaks; default: off
 //		ping_interval <duration>|off   # comments to clients that wait for a stream's first event; default: 15s, the first after 5s
 //	}
@@ -135,6 +140,8 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			err = unmarshalDuration(d, &h.Timeout)
 		case "cache":
 			h.CacheRaw, err = unmarshalGuest(d, "llm.caches", "type")
+		case "client":
+			h.ClientRaw, err = unmarshalGuest(d, "llm.clients", "type")
 		case "resume":
 			err = unmarshalSwitch(d, &h.Resume)
 		case "ping_interval":
@@ -142,7 +149,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		default:
 			var known bool
 			if known, err = unmarshalRouting(d, &h.LoadBalancing, &h.HealthChecks); !known {
-				return d.Errf("unrecognized word %s in llm; there are: provider, model, %s, first_token_timeout, stream_idle_timeout, timeout, cache, resume, ping_interval", word, routingWords)
+				return d.Errf("unrecognized word %s in llm; there are: provider, model, %s, first_token_timeout, stream_idle_timeout, timeout, cache, client, resume, ping_interval", word, routingWords)
 			}
 		}
 		if err != nil {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
+	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/openai"
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/route"
 )
 
@@ -19,6 +20,15 @@ type checkable interface {
 
 // Check implements checkable.
 func (p *OpenAI) Check(ctx context.Context) *llmgateway.Error { return p.client.Check(ctx) }
+
+// A remoteProvider is a provider that is reached over the network.
+type remoteProvider interface {
+	llmgateway.Provider
+	// remote returns what reaches it.
+	remote() *openai.Client
+}
+
+func (p *OpenAI) remote() *openai.Client { return p.client }
 
 // checker asks a handler's providers how they are, each as often as is configured. It owns a goroutine for each, from start
 // to stop.

@@ -19,7 +19,7 @@ func init() {
 		Usage: "<command>",
 		Short: "Commands for working with language models",
 		Long: `
-Lists, inspects and downloads models, and talks to them.
+Lists, inspects and downloads models, talks to them, and finds out what is wrong.
 
 	caddy llm models                      what there is in ./models
 	caddy llm models --config Caddyfile   what a configuration runs
@@ -27,9 +27,10 @@ Lists, inspects and downloads models, and talks to them.
 	caddy llm pull <repository>           a model from Hugging Face
 	caddy llm chat                        a conversation with a running gateway
 	caddy llm migrate config.yaml         the Caddyfile that means the same
+	caddy llm doctor                      what keeps the gateway from working
 `,
 		CobraFunc: func(cmd *cobra.Command) {
-			cmd.AddCommand(modelsCommand(), inspectCommand(), pullCommand(), chatCommand(), migrateCommand())
+			cmd.AddCommand(modelsCommand(), inspectCommand(), pullCommand(), chatCommand(), migrateCommand(), doctorCommand())
 			cmd.RunE = harmless(func(cmd *cobra.Command, args []string) error {
 				if len(args) > 0 {
 					return fmt.Errorf("unknown command %q; `caddy llm` lists what there is", args[0])

@@ -93,12 +93,40 @@ func (l *modelLister) list(w io.Writer, paths []string) error {
 
 // configuredModels returns the local models of an adapted configuration, wherever its handlers are.
 func configuredModels(config []byte) ([]inspect.Entry, error) {
+	providers, err := configuredProviders(config)
+	if err != nil {
+		return nil, err
+	}
+	var entries []inspect.Entry
+	for _, p := range providers {
+		if p.kind != "llamacpp" {
+			continue
+		}
+		models, err := providedModels(p.config)
+		if err != nil {
+			return nil, fmt.Errorf("provider %s: %w", p.name, err)
+		}
+		for _, m := range models {
+			entries = append(entries, inspect.Entry{Model: m, Provider: p.name})
+		}
+	}
+	return entries, nil
+}
+
+// configuredProvider is a provider of some llm handler.
+type configuredProvider struct {
+	name, kind string
+	config     json.RawMessage
+}
+
+// configuredProviders returns the providers of an adapted configuration, wherever its handlers are, each once: sites may
+// import the same snippet.
+func configuredProviders(config []byte) ([]configuredProvider, error) {
 	var tree any
 	if err := json.Unmarshal(config, &tree); err != nil {
 		return nil, fmt.Errorf("reading the configuration: %w", err)
 	}
-	var entries []inspect.Entry
-	seen := make(map[string]bool)
+	var found []configuredProvider
 	var walk func(any) error
 	walk = func(node any) error {
 		switch node := node.(type) {
@@ -112,23 +140,19 @@ func configuredModels(config []byte) ([]inspect.Entry, error) {
 			providers, _ := node["providers"].(map[string]any)
 			for _, name := range slices.Sorted(maps.Keys(providers)) {
 				p, _ := providers[name].(map[string]any)
-				if node["handler"] != "llm" || p["type"] != "llamacpp" {
+				kind, _ := p["type"].(string)
+				if node["handler"] != "llm" || kind == "" {
 					continue
 				}
+				delete(p, "type") // which is not the module's own
 				data, err := json.Marshal(p)
 				if err != nil {
 					return err
 				}
-				if seen[name+string(data)] { // sites that import the same snippet
-					continue
-				}
-				seen[name+string(data)] = true
-				models, err := providedModels(data)
-				if err != nil {
-					return fmt.Errorf("provider %s: %w", name, err)
-				}
-				for _, m := range models {
-					entries = append(entries, inspect.Entry{Model: m, Provider: name})
+				if !slices.ContainsFunc(found, func(other configuredProvider) bool {
+					return other.name == name && other.kind == kind && string(other.config) == string(data)
+				}) {
+					found = append(found, configuredProvider{name, kind, data})
 				}
 			}
 			for _, key := range slices.Sorted(maps.Keys(node)) {
@@ -140,14 +164,18 @@ func configuredModels(config []byte) ([]inspect.Entry, error) {
 		return nil
 	}
 	err := walk(tree)
-	return entries, err
+	return found, err
 }
 
-// providedModels returns what a provider runs, with the memory that its settings ask for.
+// providedModels returns what a provider runs, with the memory that its settings ask for, and what it does not offer of its
+// folder.
 func providedModels(data []byte) ([]*inspect.Model, error) {
 	var l LlamaCPP
 	if err := json.Unmarshal(data, &l); err != nil {
 		return nil, err
+	}
+	if l.unset() {
+		return nil, nil
 	}
 	c, err := l.config()
 	if err != nil {
@@ -167,7 +195,19 @@ func providedModels(data []byte) ([]*inspect.Model, error) {
 		m.Estimate(c.Load())
 		models = append(models, m)
 	}
-	return models, nil
+	if !local.IsFolder(c.ModelPath) {
+		return models, nil
+	}
+	found, err := local.List(c.ModelPath)
+	for _, f := range found {
+		if f.Problem == "" {
+			continue
+		}
+		m, _ := inspect.Open(f.Path)
+		m.Problem = f.Problem
+		models = append(models, m)
+	}
+	return models, err
 }
 
 // adminTime is how long a running gateway is waited for; a list of files is worth more than its states.
@@ -179,29 +219,57 @@ func (l *modelLister) addStates(entries []inspect.Entry, config []byte) {
 	if err != nil {
 		return
 	}
-	states := make(chan map[string]string, 1)
+	known := make(chan modelStates, 1)
 	go func() {
-		defer close(states)
-		resp, err := caddycmd.AdminAPIRequest(address, http.MethodGet, "/llm/engines", nil, nil)
+		defer close(known)
+		resp, err := caddycmd.AdminAPIRequest(address, http.MethodGet, "/llm/status", nil, nil)
 		if err != nil {
 			return
 		}
 		defer resp.Body.Close()
-		var engines []struct{ Name, State string }
-		if json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&engines) != nil {
+		var states modelStates
+		if json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&states) != nil {
 			return
 		}
-		byName := make(map[string]string, len(engines))
-		for _, e := range engines {
-			byName[e.Name] = e.State
-		}
-		states <- byName
+		known <- states
 	}()
 	select {
-	case byName := <-states:
+	case states := <-known:
 		for i := range entries {
-			entries[i].State = byName[entries[i].Name]
+			entries[i].State = states.of(entries[i])
 		}
 	case <-time.After(adminTime):
 	}
+}
+
+// modelStates is what is looked at of a gateway's status.
+type modelStates struct {
+	Providers []struct {
+		Name, State string
+		Models      map[string]struct{ State string }
+	}
+	Engines []struct{ Name, State string }
+}
+
+// of returns the state of a model, or nothing if it is not known. A model of a configuration is known by its provider, since
+// several may have models of one name.
+func (s modelStates) of(e inspect.Entry) string {
+	if e.Provider == "" {
+		for _, engine := range s.Engines {
+			if engine.Name == e.Name {
+				return engine.State
+			}
+		}
+		return ""
+	}
+	for _, p := range s.Providers {
+		switch {
+		case p.Name != e.Provider:
+		case p.Models == nil:
+			return p.State
+		default:
+			return p.Models[e.Name].State
+		}
+	}
+	return ""
 }

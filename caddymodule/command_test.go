@@ -3,6 +3,8 @@ package caddymodule
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -30,11 +32,11 @@ func command(t *testing.T, args ...string) (string, error) {
 	return out.String(), err
 }
 
-// engineList is an admin endpoint that knows engines, and returns its address.
-func engineList(t *testing.T, answer string) string {
+// statusOf is an admin endpoint with a status, and returns its address.
+func statusOf(t *testing.T, answer string) string {
 	t.Helper()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != "/llm/engines" {
+		if r.URL.Path != "/llm/status" {
 			http.NotFound(w, r)
 			return
 		}
@@ -70,13 +72,14 @@ func TestModelsCommandListsWhatAConfigurationRuns(t *testing.T) {
 	config := filepath.Join(dir, "Caddyfile")
 	text := `
 	{
-		admin ` + engineList(t, `[{"name": "starter", "state": "ready", "pid": 1}]`) + `
+		admin ` + statusOf(t, `{"providers": [{"name": "near", "state": "ready"}, {"name": "twin", "state": "idle"}], "engines": [{"name": "starter", "state": "failed"}]}`) + `
 	}
 	(models) {
 		provider near llamacpp ` + starterModel(t) + ` {
 			n_ctx 2048
 			n_parallel 2
 		}
+		provider twin llamacpp ` + starterModel(t) + `
 		provider gone llamacpp /no/such/\x1b.gguf
 		provider far echo
 		model m {
@@ -107,17 +110,46 @@ func TestModelsCommandListsWhatAConfigurationRuns(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &got); err != nil {
 		t.Fatalf("%v in %s", err, out)
 	}
-	if len(got) != 2 || got[0].Provider != "gone" || got[0].Problem != "missing" || got[0].State != "" {
+	if len(got) != 3 || got[0].Provider != "gone" || got[0].Problem != "missing" || got[0].State != "" {
 		t.Fatalf("got %s", out)
 	}
 	if near := got[1]; near.Provider != "near" || near.State != "ready" || near.Memory.NCtx != 2048 || near.Memory.NParallel != 2 {
 		t.Errorf("got %+v", near)
 	}
+	if twin := got[2]; twin.Provider != "twin" || twin.Name != got[1].Name || twin.State != "idle" {
+		t.Errorf("got %+v", twin)
+	}
+}
+
+func TestModelsCommandListsWhatIsBrokenInAFolder(t *testing.T) {
+	dir := t.TempDir()
+	models := filepath.Join(dir, "models")
+	starter, err := os.ReadFile(starterModel(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := filepath.Join(dir, "Caddyfile")
+	text := fmt.Sprintf("http://localhost:7001 {\nllm {\nprovider all llamacpp %s/\nmodel * {\nto all\n}\n}\n}", models)
+	for path, data := range map[string][]byte{
+		filepath.Join(models, "good.gguf"): starter, filepath.Join(models, "cut.gguf"): starter[:1000], config: []byte(text),
+	} {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, data, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	out, err := command(t, "models", "--config", config, "--address", nowhere, "--json")
+	var got []inspect.Entry
+	if err := errors.Join(err, json.Unmarshal([]byte(out), &got)); err != nil {
+		t.Fatalf("%v in %s", err, out)
+	}
+	if len(got) != 2 || got[0].Name != "good" || got[0].Problem != "" || got[1].Name != "cut" || got[1].Problem == "" || got[1].Provider != "all" {
+		t.Errorf("got %s", out)
+	}
 }
 
 func TestModelsCommandToleratesAnyAdminEndpoint(t *testing.T) {
-	for _, answer := range []string{"", "null", "{}", "not JSON", `[{"name": 7}]`, `[{}]`} {
-		text, err := command(t, "models", "--address", engineList(t, answer), filepath.Join(repository, "models"))
+	for _, answer := range []string{"", "null", "{}", "not JSON", "[]", `{"engines": [{"name": 7}]}`, `{"engines": [{}], "providers": null}`} {
+		text, err := command(t, "models", "--address", statusOf(t, answer), filepath.Join(repository, "models"))
 		if err != nil || !strings.Contains(text, "starter") || strings.Contains(text, "STATE") {
 			t.Errorf("%s: got %v\n%s", answer, err, text)
 		}

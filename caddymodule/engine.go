@@ -27,6 +27,7 @@ func holdEngine(key local.Key) (*local.Engine, error) {
 	value, _, err := engines.LoadOrNew(key, func() (caddy.Destructor, error) {
 		// Not the context's logger: the engine outlives the configuration that starts it.
 		engine := local.NewEngine(key, budget(), slog.New(currentLog{}))
+		engine.Notify = tellOf(key)
 		settling.add(engine)
 		return engine, nil
 	})

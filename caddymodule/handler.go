@@ -43,7 +43,8 @@ func init() {
 // `{http.llm.usage.total_tokens}` | Both together
 // `{http.llm.usage.cached_tokens}` | The tokens of the prompt that the provider's cache held
 // `{http.llm.usage.reasoning_tokens}` | The tokens of the answer that were thought and not said
-// `{http.llm.cost}` | What it cost, in US dollars: as the provider says, or by the target's price. Estimated if the answer was cut off
+// `{http.llm.usage.counted_tokens}` | The tokens that count for limits: of every attempt that a provider has worked for, estimated where it did not say
+// `{http.llm.cost}` | What all of these cost, in US dollars: as the provider says, or by the target's price
 // `{http.llm.first_token_ms}` | The time to the first event that carries something, in milliseconds
 // `{http.llm.duration_ms}` | The time to the end of the answer, in milliseconds
 type Handler struct {
@@ -79,6 +80,9 @@ type Handler struct {
 	// generation. Clients with different `{http.auth.user.id}` never share answers. Default: none.
 	CacheRaw json.RawMessage `json:"cache,omitempty" caddy:"namespace=llm.caches inline_key=type"`
 
+	// Makes one kind of client work with any model, such as `bytebot`: changes its requests, and what is answered. Default: none.
+	ClientRaw json.RawMessage `json:"client,omitempty" caddy:"namespace=llm.clients inline_key=type"`
+
 	// Let the next target finish a stream that breaks after its first token. It is asked for the same from the start, and what the
 	// client has is left out; if it says something else, it is asked to go on, if it can (`prefill`). Otherwise, and if a tool
 	// call is cut, the stream ends with an error. Default: off, so that it ends with an error always.
@@ -86,10 +90,11 @@ type Handler struct {
 
 	providers   map[string]llmgateway.Provider
 	store       answerCache
-	cache       *cache.Cache // nil for none
+	cache       *cache.Cache       // nil for none
+	client      llmgateway.Adapter // nil for none
 	table       *route.Table
 	mirrors     []*route.Mirror
-	ruleHeaders []string // that some target's conditions look at
+	ruleHeaders []string // that some target's conditions or the client's adapter look at
 	states      heldStates
 	checks      *checker
 	listing     *listing
@@ -131,6 +136,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		}
 	}
 	if err := h.provisionCache(ctx); err != nil {
+		return err
+	}
+	if err := h.provisionClient(ctx); err != nil {
 		return err
 	}
 	if err := h.LoadBalancing.provision(ctx); err != nil {
@@ -209,7 +217,7 @@ func (h *Handler) buildTable(ctx caddy.Context) error {
 			h.table.Aliases[alias] = name
 		}
 	}
-	h.ruleHeaders = ruleHeaders(h.table)
+	h.ruleHeaders = h.headers()
 	return nil
 }
 

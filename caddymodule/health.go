@@ -71,7 +71,7 @@ type targetHealth struct {
 	Model    string           `json:"model,omitempty"`
 	State    llmgateway.State `json:"state"`
 
-	// Reason says why a target is down or disabled, and Until when one that is down is tried again.
+	// Reason says why a target is down, drained or disabled, and Until when one that is down is tried again.
 	Reason string    `json:"reason,omitempty"`
 	Until  time.Time `json:"until,omitzero"`
 }
@@ -115,16 +115,10 @@ func (a *App) health() healthReport {
 		}
 		for name, model := range handler.Models {
 			var health modelHealth
-			for i, t := range model.Targets {
-				target := targetHealth{Provider: t.Provider, Model: t.Model, State: handler.state(name, t)}
-				if c := handler.table.Models[name].Targets[i].Condition(); c.Down && target.State.Live() {
-					target.State, target.Reason, target.Until = llmgateway.StateDown, c.Reason, c.Until
-				}
-				if t.off != nil {
-					target.Reason = t.off.reason
-				}
-				health.Live = health.Live || target.State.Live()
-				health.Targets = append(health.Targets, target)
+			for i := range model.Targets {
+				s := handler.targetStatus(name, i)
+				health.Live = health.Live || s.State.Live()
+				health.Targets = append(health.Targets, targetHealth{s.Provider, s.UpstreamModel, s.State, s.Reason, s.Until})
 			}
 			if health.Live {
 				report.Status = "ok"

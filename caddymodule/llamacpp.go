@@ -113,7 +113,7 @@ func (LlamaCPP) CaddyModule() caddy.ModuleInfo {
 
 // Provision implements caddy.Provisioner. It takes hold of the engine, or of the folder, and starts nothing.
 func (l *LlamaCPP) Provision(ctx caddy.Context) error {
-	if l.Path != "" && strings.TrimSpace(caddy.NewReplacer().ReplaceAll(l.Path, "")) == "" {
+	if l.unset() {
 		l.off = &disabled{"the model file " + placeholderOnly(l.Path) + " is empty; set it to a GGUF file, such as models/starter.gguf"}
 		return nil
 	}
@@ -136,6 +136,11 @@ func (l *LlamaCPP) Provision(ctx caddy.Context) error {
 		return errors.New("preload: names are for folders of models; for a single one, write preload alone")
 	}
 	return l.engine.hold(config, maxQueue, time.Duration(l.MaxWait))
+}
+
+// unset reports whether the path is a placeholder that is empty.
+func (l *LlamaCPP) unset() bool {
+	return l.Path != "" && strings.TrimSpace(caddy.NewReplacer().ReplaceAll(l.Path, "")) == ""
 }
 
 // switchedOff returns what takes the provider's place if it is disabled, or nil.

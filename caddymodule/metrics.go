@@ -32,11 +32,13 @@ var (
 // and nothing left of models that went.
 type engineCollector struct{}
 
-// register makes the metrics part of a configuration's registry, of which there is a new one with each.
-func (c engineCollector) register(ctx caddy.Context) error {
-	err := ctx.GetMetricsRegistry().Register(c)
-	if _, ok := errors.AsType[prometheus.AlreadyRegisteredError](err); err != nil && !ok {
-		return fmt.Errorf("registering metrics: %w", err)
+// registerMetrics makes metrics part of a configuration's registry, of which there is a new one with each.
+func registerMetrics(ctx caddy.Context, collectors ...prometheus.Collector) error {
+	for _, c := range collectors {
+		err := ctx.GetMetricsRegistry().Register(c)
+		if _, ok := errors.AsType[prometheus.AlreadyRegisteredError](err); err != nil && !ok {
+			return fmt.Errorf("registering metrics: %w", err)
+		}
 	}
 	return nil
 }

@@ -72,11 +72,8 @@ func (m *Mirror) provision(ctx caddy.Context, h *Handler, model string) (*route.
 	case m.Timeout < 0 || m.MaxRequests < 0:
 		return nil, errors.New("timeout and max_requests must not be negative")
 	}
-	for _, c := range []prometheus.Collector{mirrorRequests, mirrorDuration, mirrorTokens} {
-		err := ctx.GetMetricsRegistry().Register(c)
-		if _, ok := errors.AsType[prometheus.AlreadyRegisteredError](err); err != nil && !ok {
-			return nil, fmt.Errorf("registering metrics: %w", err)
-		}
+	if err := registerMetrics(ctx, mirrorRequests, mirrorDuration, mirrorTokens); err != nil {
+		return nil, err
 	}
 	return &route.Mirror{
 		Target: &route.Target{

@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"cmp"
 	"iter"
 	"net/http"
 	"strconv"
@@ -11,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/limit"
@@ -25,24 +27,28 @@ type record struct {
 	began   time.Time
 	request *llmgateway.Request
 	trace   llmgateway.Trace
-	pinger  *openai.Pinger // must be stopped before w is used
+	pinger  *openai.Pinger            // must be stopped before w is used
+	spans   *attemptSpans             // nil if the request is not traced
+	log     *caddyhttp.ExtraLogFields // of the access log; nil without one
 
 	tally        *limit.Tally // nil before there is a request
 	reservations []*limit.Reservation
 	settled      bool
 	used         limit.Use // known when settled
 
-	answer     llmgateway.Attempt  // the attempt that answered
-	failed     atomic.Int64        // attempts that did not
-	outruns    int                 // the number of the last attempt that another was faster than
-	finisher   string              // who finished the answer after it broke
-	asked      llmgateway.CacheUse // by the attempt that is made now
-	cache      llmgateway.CacheUse // by the attempt that answered
-	firstToken time.Duration
-	duration   time.Duration
-	status     int
-	finish     string
-	usage      *llmgateway.Usage
+	answer      llmgateway.Attempt  // the attempt that answered
+	answerBegan time.Time           // when that attempt did
+	failed      atomic.Int64        // attempts that did not
+	outruns     int                 // the number of the last attempt that another was faster than
+	finisher    string              // who finished the answer after it broke
+	asked       llmgateway.CacheUse // by the attempt that is made now
+	cache       llmgateway.CacheUse // by the attempt that answered
+	firstToken  time.Duration
+	duration    time.Duration
+	status      int
+	finish      string
+	usage       *llmgateway.Usage
+	hidden      error // why the request failed, if the client is told by an answer
 }
 
 // newRecord starts a record and offers its facts as placeholders.
@@ -50,12 +56,24 @@ func newRecord(h *Handler, w http.ResponseWriter, r *http.Request) *record {
 	rec := &record{h: h, w: w, began: time.Now()}
 	rec.trace = llmgateway.Trace{
 		Tried: rec.tried, Answering: rec.answering, Broke: rec.broke, Resumed: rec.resumed, Outrun: rec.outrun,
-		Cached: rec.cached, Inherited: rec.inherited,
+		Cached: rec.cached, Spent: rec.spent, Concealed: rec.concealed,
 	}
+	if rec.spans = newAttemptSpans(r.Context()); rec.spans != nil {
+		rec.trace.Attempting, rec.trace.Sending = rec.spans.attempting, rec.spans.header
+	}
+	rec.log, _ = r.Context().Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields)
 	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
 		repl.Map(rec.placeholder)
 	}
 	return rec
+}
+
+// asks takes in what is asked for.
+func (rec *record) asks(req *llmgateway.Request) {
+	rec.request = req
+	if rec.spans != nil {
+		rec.spans.operation = string(req.Operation)
+	}
 }
 
 // failure describes an attempt that failed.
@@ -74,7 +92,10 @@ func effort(a llmgateway.Attempt) []zap.Field {
 // tried logs a failed attempt.
 func (rec *record) tried(a llmgateway.Attempt) {
 	rec.failed.Add(1)
+	rec.spans.failed(a)
+	rec.countAttempt(a)
 	e := llmgateway.AsError(a.Err)
+	retriesTotal.WithLabelValues(rec.model(), string(e.Kind)).Inc()
 	fields := func() []zap.Field { return failure(a) }
 	switch e.Kind {
 	case llmgateway.Canceled, llmgateway.InvalidRequest:
@@ -90,6 +111,8 @@ func (rec *record) tried(a llmgateway.Attempt) {
 
 // broke logs that an answer broke which another target is to finish.
 func (rec *record) broke(a llmgateway.Attempt) {
+	rec.spans.failed(a)
+	rec.countAttempt(a)
 	rec.h.logger.Warn("answer broke off, another target is asked to finish it", failure(a)...)
 }
 
@@ -103,19 +126,25 @@ func (rec *record) resumed(a llmgateway.Attempt) {
 // outrun logs that another target was faster.
 func (rec *record) outrun(a llmgateway.Attempt) {
 	rec.outruns = a.Number
+	rec.spans.outrun(a)
 	if c := rec.h.logger.Check(zap.DebugLevel, "another target was faster"); c != nil {
 		c.Write(effort(a)...)
 	}
 }
 
 // cached takes in what the cache did for the attempt that is made now.
-func (rec *record) cached(use llmgateway.CacheUse) {
-	rec.asked = use
-	rec.tally.Cached(use)
-}
+func (rec *record) cached(use llmgateway.CacheUse) { rec.asked = use }
 
-// inherited takes in that the request has taken the place of the one that its answer was made for.
-func (rec *record) inherited() { rec.tally.Inherited() }
+// spent takes in what an attempt has used.
+func (rec *record) spent(s llmgateway.Spending) { rec.tally.Spent(s) }
+
+// concealed takes in that the client is told by an answer what failed for good.
+func (rec *record) concealed(err error) {
+	rec.hidden = err
+	rec.pinger.Stop()
+	rec.setAttempts()
+	rec.h.logger.Warn("request failed, the user is asked for help", rec.fields(err)...)
+}
 
 // answering says who answers, while the header can still be written. After a ping it goes into a comment.
 func (rec *record) answering(a llmgateway.Attempt) {
@@ -123,10 +152,14 @@ func (rec *record) answering(a llmgateway.Attempt) {
 	rec.answer = a
 	rec.tally.Answering(a)
 	rec.firstToken = time.Since(rec.began)
+	rec.answerBegan = time.Now().Add(-a.Duration)
+	rec.spans.began(a)
 	header := rec.w.Header()
 	header["X-Llm-Provider"] = []string{a.Provider}
 	header["X-Llm-Model"] = []string{headerValue(a.Model)}
-	if rec.cache = rec.asked; rec.cache.Result != "" {
+	rec.cache = rec.asked
+	cacheResults.add(rec.cache.Result)
+	if rec.cache.Result != "" {
 		header["X-Cache"] = []string{strings.ToUpper(string(rec.cache.Result))}
 	}
 	if rec.cache.Result == llmgateway.CacheHit {
@@ -165,7 +198,6 @@ func (rec *record) observe(events iter.Seq2[llmgateway.Event, error]) iter.Seq2[
 				rec.pinger.Stop()
 				rec.setAttempts()
 			}
-			rec.tally.Observe(&event)
 			if event.FinishReason != "" {
 				rec.finish = event.FinishReason
 			}
@@ -173,25 +205,35 @@ func (rec *record) observe(events iter.Seq2[llmgateway.Event, error]) iter.Seq2[
 				rec.usage = event.Usage
 			}
 			if err != nil || event.Whole {
-				rec.settle(err)
+				rec.settle()
 				rec.setCost()
 			}
 			if !yield(event, err) {
 				return
 			}
 		}
-		rec.settle(nil)
+		rec.settle()
 	}
 }
 
 // end takes in how the request ended.
 func (rec *record) end(err error) {
+	err = cmp.Or(err, rec.hidden)
 	rec.duration = time.Since(rec.began)
 	rec.status = http.StatusOK
 	if err != nil {
 		rec.status = openai.Status(llmgateway.AsError(err))
 	}
-	rec.settle(err)
+	rec.settle()
+	if a := rec.answer; a.Number > 0 {
+		a.Duration, a.Err = time.Since(rec.answerBegan), err
+		rec.countAttempt(a)
+	}
+	if rec.log != nil {
+		rec.log.Set(rec.accessLog())
+	}
+	rec.spans.finish(rec, err)
+	rec.count(err)
 }
 
 func (rec *record) fields(err error) []zap.Field {
@@ -248,6 +290,8 @@ func (rec *record) placeholder(key string) (any, bool) {
 		return usage.CachedTokens, true
 	case "usage.reasoning_tokens":
 		return usage.ReasoningTokens, true
+	case "usage.counted_tokens":
+		return rec.used.Tokens, true
 	case "cost":
 		return limit.FormatUSD(rec.used.Cost), true
 	case "first_token_ms":

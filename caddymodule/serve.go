@@ -99,19 +99,22 @@ func (h *Handler) generate(w http.ResponseWriter, r *http.Request, api api) erro
 		api.wrongMethod(w, "POST")
 		return nil
 	}
+	inFlight.Add(1)
+	defer inFlight.Add(-1)
 	rec := newRecord(h, w, r)
 	req, err := h.read(r, api)
 	if err == nil {
 		defer release(req)
-		rec.request = req
-		defer rec.settle(nil) // if there is a panic
+		rec.asks(req)
+		defer rec.settle() // if there is a panic
 		err = rec.reserve(r.Context())
 	}
 	if err == nil {
 		ctx, cancel := context.WithCancelCause(llmgateway.WithTrace(r.Context(), &rec.trace))
 		defer cancel(nil)
 		rec.pinger = h.pinger(w, req, cancel)
-		err = api.write(w, req, rec.observe(h.table.Generate(ctx, req)), rec.pinger, rec.lastComment)
+		rec.trace.Late = rec.pinger.Began
+		err = api.write(w, req, rec.observe(h.answer(ctx, req)), rec.pinger, rec.lastComment)
 	}
 	rec.end(err)
 	if err == nil {
@@ -136,13 +139,29 @@ const defaultPingInterval = 15 * time.Second
 
 // pinger returns what pings the client while it waits, or nil.
 func (h *Handler) pinger(w http.ResponseWriter, req *llmgateway.Request, left context.CancelCauseFunc) *openai.Pinger {
-	if h.PingInterval < 0 || !req.ClientStream {
+	if !req.ClientStream {
+		return h.padding(w, req, left)
+	}
+	if h.PingInterval < 0 {
 		return nil
 	}
 	return openai.StartPinger(w, cmp.Or(time.Duration(h.PingInterval), defaultPingInterval), left)
 }
 
-// read reads the request. It is the caller's to release.
+// padding returns what sends white space to a client that waits for a whole answer, if it is one that needs that.
+func (h *Handler) padding(w http.ResponseWriter, req *llmgateway.Request, left context.CancelCauseFunc) *openai.Pinger {
+	p, ok := h.client.(padder)
+	if !ok || req.Operation != llmgateway.Chat || req.Native != nil {
+		return nil
+	}
+	first, interval := p.padding()
+	if first <= 0 {
+		return nil
+	}
+	return openai.StartPadding(w, first, interval, left)
+}
+
+// read reads the request, and lets the client's adapter change it. It is the caller's to release.
 func (h *Handler) read(r *http.Request, api api) (*llmgateway.Request, error) {
 	if encoding := r.Header.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
 		return nil, &llmgateway.Error{
@@ -177,7 +196,7 @@ func (h *Handler) read(r *http.Request, api api) (*llmgateway.Request, error) {
 		}
 		req.Provider = name
 	}
-	return req, nil
+	return h.adapt(r.Context(), req)
 }
 
 // readError classes a failure to read the request.

@@ -75,18 +75,18 @@ func (p *OpenAI) account() string {
 	return hex.EncodeToString(hash.Sum(nil)[:8])
 }
 
-// watch gives the targets of a model what the policy and the health checks need: a state, and a breaker. Nothing is kept
-// of targets where nobody looks at it.
+// watch gives the targets of a model what operators, the policy and the health checks need: a way to take them out of
+// service, a state, and a breaker.
 func (h *Handler) watch(name string, model *Model, router *route.Router) error {
 	checks := model.HealthChecks.over(h.HealthChecks)
 	if err := checks.validate(); err != nil {
 		return err
 	}
 	breaker := checks.breaker()
-	_, watches := router.Policy.(route.Watcher)
 	for i, t := range model.Targets {
+		router.Targets[i].Drain = drains.of(t.id(h, name))
 		p := h.providers[t.Provider]
-		if p == nil || t.off != nil || breaker == nil && !watches {
+		if p == nil || t.off != nil {
 			continue
 		}
 		state, err := h.states.hold(t.stateKey(h, name))
@@ -94,6 +94,9 @@ func (h *Handler) watch(name string, model *Model, router *route.Router) error {
 			return err
 		}
 		router.Targets[i].State = state
+		if breaker == nil {
+			continue
+		}
 		// A name that stands for all models of a folder is many targets: of one that fails the others know nothing.
 		if _, many := p.(llmgateway.Catalog); many && t.Model == "" && strings.HasSuffix(name, "*") {
 			continue

@@ -33,6 +33,8 @@ const (
 	StateFailed State = "failed"
 	// StateDown means that a provider has failed for a model lately and rests, so that others are asked first.
 	StateDown State = "down"
+	// StateDrained means that an operator has taken a provider out of service for a model.
+	StateDrained State = "drained"
 	// StateDisabled means that the provider is switched off by its configuration, such as an unset API key.
 	StateDisabled State = "disabled"
 )

@@ -76,6 +76,9 @@ type Request struct {
 	Allowed []string
 	// Cache is what the client wants of the cache.
 	Cache CacheControl
+
+	// Exchange changes the request and its answers for the client that sent it, or is nil.
+	Exchange Exchange
 }
 
 // Edit is what becomes of a top-level member on the way to a provider.

@@ -2,12 +2,19 @@ package llmgateway
 
 import (
 	"context"
+	"net/http"
 	"time"
 )
 
 // Trace is a set of hooks that tell what happens to a request, like net/http/httptrace's ClientTrace. Any may be nil.
-// They are called from the goroutine that ranges over the events, one at a time.
+// They are called from the goroutine that ranges over the events, one at a time, but for Sending.
 type Trace struct {
+	// Attempting is called when an attempt begins, and returns the context that it is made with: the one that it is given, or
+	// one derived from that.
+	Attempting func(context.Context, Attempt) context.Context
+	// Sending is called with an attempt's context before its request is sent to a provider over HTTP, and returns further
+	// fields for the request's header, or nil. It is the one hook that may be called from any goroutine.
+	Sending func(context.Context) http.Header
 	// Tried is called when an attempt at a target has failed and nothing of it was passed on.
 	Tried func(Attempt)
 	// Answering is called right before the first event is passed on.
@@ -18,11 +25,20 @@ type Trace struct {
 	Resumed func(Attempt)
 	// Outrun is called when an attempt was given up because another, which ran at the same time, began to answer.
 	Outrun func(Attempt)
+	// Spent is called once for each attempt that a provider has worked for, when it has ended or right before its answer is passed
+	// on in one piece. Answers that the cache had, or that are made for another request, are none.
+	Spent func(Spending)
 	// Cached is called when an attempt has asked the cache.
 	Cached func(CacheUse)
 	// Inherited is called when an answer that the request shares goes on only because of it and others: the request that it
 	// was made for has left, and this one has taken its place.
 	Inherited func()
+	// Concealed is called when the request failed for good, and the client is told so by an answer instead of an error. The
+	// answer follows.
+	Concealed func(err error)
+	// Late is asked when the request has failed for good. It reports whether the client has been told that an answer comes, so
+	// that an error cannot be told any more; if not, it will not be told so from then on.
+	Late func() bool
 }
 
 // CacheResult says where an attempt's answer comes from.
@@ -52,6 +68,8 @@ type Attempt struct {
 	Provider, Model string
 	// Price is what the target's tokens cost.
 	Price Price
+	// Context is the target's context in tokens, or 0 if unknown. It is found only for requests with an [Exchange].
+	Context int
 	// Number counts the attempts of a request from 1.
 	Number int
 	// Duration is the time since the attempt began.

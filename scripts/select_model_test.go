@@ -70,7 +70,7 @@ func withModels(t *testing.T) *checkout {
 	for _, name := range []string{
 		"b.gguf", "a-Q8_0.gguf", "big-00001-of-00002.gguf", "big-00002-of-00002.gguf", "mmproj-a.gguf", "notes.txt",
 	} {
-		c.write("models/"+name, "x", 0o644)
+		c.write("models/"+name, "GGUF", 0o644)
 	}
 	return c
 }
@@ -149,9 +149,9 @@ func TestSelectModelOffersAMenu(t *testing.T) {
 
 func TestSelectModelRefusesWhatIsNotThere(t *testing.T) {
 	c := withModels(t)
-	c.write("models/a model.gguf", "x", 0o644)
-	c.write("models/a$b.gguf", "x", 0o644)
-	c.write("models/\x1b[2J.gguf", "x", 0o644)
+	c.write("models/a model.gguf", "GGUF", 0o644)
+	c.write("models/a$b.gguf", "GGUF", 0o644)
+	c.write("models/\x1b[2J.gguf", "GGUF", 0o644)
 	c.write(".env", "A=1\nLOCAL_MODEL_PATH=old\n", 0o600)
 	for _, args := range [][]string{{"0"}, {"99"}, {"none"}, {""}, {"../x"}, {"a model"}, {"a$b"}, {"mmproj-a.gguf"}, {"\x1b[2J"}, {"a", "b"}, {}} {
 		if out, err := c.run("", "select_model.sh", args...); err == nil {
@@ -171,6 +171,18 @@ func TestSelectModelRefusesWhatIsNotThere(t *testing.T) {
 	if out, err := empty.run("", "select_model.sh"); err == nil || !strings.Contains(out, "download_models.sh") {
 		t.Errorf("got %v, %s", err, out)
 	}
+}
+
+func TestSelectModelRefusesWhatIsNoModel(t *testing.T) {
+	c := withModels(t)
+	c.write("models/page.gguf", "<html>Not found</html>", 0o644)
+	c.write("models/nothing.gguf", "", 0o644)
+	for _, name := range []string{"page", "nothing"} {
+		if out, err := c.run("", "select_model.sh", name); err == nil || !strings.Contains(out, "models/"+name+".gguf is no GGUF file") {
+			t.Errorf("%s: got %v, %s", name, err, out)
+		}
+	}
+	c.checkTidy()
 }
 
 func TestSelectModelFollowsALink(t *testing.T) {

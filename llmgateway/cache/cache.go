@@ -25,6 +25,12 @@ type Store interface {
 	Put(ctx context.Context, key Key, answer []byte, ttl time.Duration)
 }
 
+// A Purger is a Store that can forget all it holds.
+type Purger interface {
+	// Purge forgets all answers and returns about how many there were. Answers that are under way may be put afterwards.
+	Purge(ctx context.Context) (answers int, err error)
+}
+
 // Policy says what a cache is used for.
 type Policy struct {
 	// TTL is how long an answer may be used.

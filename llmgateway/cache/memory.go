@@ -71,8 +71,18 @@ func (m *Memory) Use() (answers int, sizeBytes int64) {
 	return m.cache.EstimatedSize(), int64(m.cache.WeightedSize())
 }
 
+// Purge implements Purger.
+func (m *Memory) Purge(context.Context) (answers int, err error) {
+	answers, _ = m.Use()
+	m.cache.InvalidateAll()
+	return answers, nil
+}
+
 // Close ends the goroutine that looks for answers that have expired.
 func (m *Memory) Close() { m.cache.StopAllGoroutines() }
 
 // Interface guards
-var _ Store = (*Memory)(nil)
+var (
+	_ Store  = (*Memory)(nil)
+	_ Purger = (*Memory)(nil)
+)

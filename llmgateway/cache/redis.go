@@ -3,6 +3,7 @@ package cache
 import (
 	"context"
 	"encoding/hex"
+	"fmt"
 	"time"
 
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/redis"
@@ -55,10 +56,36 @@ func (r *Redis) Put(ctx context.Context, key Key, answer []byte, ttl time.Durati
 	}
 }
 
+// purgeBatch is how many keys are asked for, and deleted, at once.
+const purgeBatch = 500
+
+// Purge implements Purger. It deletes the gateways' answers and nothing else, while others may use the server.
+func (r *Redis) Purge(ctx context.Context) (answers int, err error) {
+	for cursor := uint64(0); ; {
+		var keys []string
+		if keys, cursor, err = r.server.Scan(ctx, cursor, redisPrefix+"*", purgeBatch).Result(); err != nil {
+			return answers, fmt.Errorf("looking for cached answers: %w", err)
+		}
+		if len(keys) > 0 {
+			n, err := r.server.Unlink(ctx, keys...).Result()
+			if err != nil {
+				return answers, fmt.Errorf("deleting cached answers: %w", err)
+			}
+			answers += int(n)
+		}
+		if cursor == 0 {
+			return answers, nil
+		}
+	}
+}
+
 // Close closes all connections.
 func (r *Redis) Close() error { return r.server.Close() }
 
 func name(key Key) string { return redisPrefix + hex.EncodeToString(key[:]) }
 
 // Interface guards
-var _ Store = (*Redis)(nil)
+var (
+	_ Store  = (*Redis)(nil)
+	_ Purger = (*Redis)(nil)
+)

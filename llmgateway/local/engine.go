@@ -18,6 +18,9 @@ import (
 // Configurations hold it through a pool, whose last holder calls [Engine.Destruct]; generations hold it through leases.
 // The process ends when nobody holds it. All methods may be called from many goroutines.
 type Engine struct {
+	// Notify is told when the model was loaded or unloaded, or failed. It must return soon. It is not changed after first use.
+	Notify func(Notice)
+
 	key    Key
 	budget *memory.Budget
 	logger *slog.Logger

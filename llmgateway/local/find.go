@@ -1,6 +1,7 @@
 package local
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -8,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // FindServer returns the path of llama-server. The first that holds: the configured one, the environment variable
@@ -32,6 +34,14 @@ func FindServer(configured string) (string, error) {
 		}
 	}
 	return "", fmt.Errorf("llama-server was not found: run `make llama-server`, or set LLAMA_SERVER to its path")
+}
+
+// VersionCommand returns the command that makes a llama-server print its version. It runs as a server does.
+func VersionCommand(ctx context.Context, path string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, path, "--version")
+	cmd.Env = serverEnvironment(os.Environ())
+	cmd.WaitDelay = time.Second
+	return cmd
 }
 
 func executable(path, what string) (string, error) {

@@ -318,6 +318,22 @@ func (c *contents) find(name string) *member {
 	return c.folded[strings.ToLower(name)]
 }
 
+// findBroken returns why the model of that name cannot be used, or the only one whose name differs by case.
+func (c *contents) findBroken(name string) (reason string, ok bool) {
+	if reason, ok := c.broken[name]; ok {
+		return reason, true
+	}
+	for other, why := range c.broken {
+		if strings.EqualFold(other, name) {
+			if ok {
+				return "", false
+			}
+			reason, ok = why, true
+		}
+	}
+	return reason, ok
+}
+
 // problem says what is wrong with a folder that could not be read.
 func problem(err error) string {
 	switch {

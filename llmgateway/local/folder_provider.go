@@ -45,7 +45,7 @@ func (p *FolderProvider) Lookup(name string) llmgateway.Provider {
 	if m := now.find(name); m != nil {
 		return &folderModel{Provider{Engine: m.engine, MaxQueue: p.MaxQueue, MaxWait: p.MaxWait}, p.Folder, m}
 	}
-	if reason, ok := now.broken[name]; ok {
+	if reason, ok := now.findBroken(name); ok {
 		return brokenModel(reason)
 	}
 	return nil

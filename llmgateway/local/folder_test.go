@@ -34,7 +34,7 @@ func TestFolderOffersModelsByName(t *testing.T) {
 			t.Errorf("%s: got %+v", asked, got)
 		}
 	}
-	for _, asked := range []string{"", "qwen", "Qwen-Q8_0.gguf", "vl/vl", "mmproj", "../b", "HALF"} {
+	for _, asked := range []string{"", "qwen", "Qwen-Q8_0.gguf", "vl/vl", "mmproj", "../b"} {
 		if got := p.Lookup(asked); got != nil {
 			t.Errorf("%q: found %v", asked, got)
 		}
@@ -46,8 +46,10 @@ func TestFolderOffersModelsByName(t *testing.T) {
 	if e := llmgateway.AsError(err); e.Kind != llmgateway.NoModel {
 		t.Errorf("an unknown model: got %v", err)
 	}
-	_, err = askModel(t, p, "half", "")
-	wantOverloaded(t, err, "part 2 of 2 is missing")
+	for _, half := range []string{"half", "HALF"} {
+		_, err = askModel(t, p, half, "")
+		wantOverloaded(t, err, "part 2 of 2 is missing")
+	}
 
 	want := map[string]llmgateway.Status{
 		"B": {State: llmgateway.StateIdle}, "b": {State: llmgateway.StateIdle}, "Qwen-Q8_0": {State: llmgateway.StateReady},

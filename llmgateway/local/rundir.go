@@ -64,7 +64,7 @@ func (d *runDir) release(path string) {
 
 // create makes the folder and removes those of gateways that are gone. mu is held.
 func (d *runDir) create() error {
-	base := baseDir(os.Getenv("XDG_RUNTIME_DIR"), os.TempDir())
+	base := RunBase()
 	removeStale(base)
 	for {
 		path, err := os.MkdirTemp(base, runDirPrefix)
@@ -86,6 +86,9 @@ func (d *runDir) create() error {
 		return nil
 	}
 }
+
+// RunBase returns the folder in which the gateway makes one for its engines' sockets.
+func RunBase() string { return baseDir(os.Getenv("XDG_RUNTIME_DIR"), os.TempDir()) }
 
 // baseDir returns the first folder that exists and leaves enough room for a socket's name.
 func baseDir(candidates ...string) string {

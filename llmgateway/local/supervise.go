@@ -22,12 +22,14 @@ func (e *Engine) supervise() {
 		case failure != nil:
 		case wasReady:
 			e.logger.Info("engine unloaded", "duration", time.Since(began))
+			e.notify(Notice{Change: Unloaded, Took: time.Since(began)})
 		default:
 			e.logger.Info("engine load given up", "duration", time.Since(began))
 		}
 		delay, more := e.again(wasReady, time.Since(began), failure)
 		if failure != nil {
 			e.logFailure(failure, delay, more)
+			e.notify(Notice{Change: Failed, Took: time.Since(began), Reason: failure.detail})
 		}
 		if !more {
 			return
@@ -146,6 +148,7 @@ func (e *Engine) run(t *turn) (wasReady bool, failure *failure) {
 		return false, failure
 	}
 	e.logger.Info("engine loaded", "duration", time.Since(began), "pid", s.process.cmd.Process.Pid)
+	e.notify(Notice{Change: Loaded, Took: time.Since(began)})
 	s.log.serving.Store(true)
 	ctx, cancel := e.caching(t.stop)
 	s.restore(ctx)

@@ -19,11 +19,15 @@ func withToolChoice(req *llmgateway.Request) (*llmgateway.Request, error) {
 		return req, nil
 	}
 	raw := req.Raw(choice)
-	if raw[0] != '{' {
+	switch raw[0] {
+	case '{':
+	case '"', 'n':
 		if string(raw) != `"none"` {
 			return req, nil
 		}
 		return edited(req, llmgateway.Edit{Name: "tools"}, llmgateway.Edit{Name: "tool_choice"}), nil
+	default: // llama-server takes it for "auto"
+		return nil, badChoice(llmgateway.InvalidRequest, "tool_choice must be a string or an object")
 	}
 	names, mode, ok := allowed(gjson.ParseBytes(raw))
 	if !ok {

@@ -58,7 +58,7 @@ type Form struct {
 func (f *Form) Write(w http.ResponseWriter, req *llmgateway.Request, events iter.Seq2[llmgateway.Event, error], pinger *Pinger, last func() string) error {
 	defer pinger.Stop()
 	if !req.ClientStream {
-		return writeWhole(w, events)
+		return writeWhole(w, events, pinger)
 	}
 	buf := eventBuffers.Get().(*[eventBuffer]byte)
 	defer eventBuffers.Put(buf)
@@ -102,25 +102,43 @@ func (e *BrokenError) Error() string { return "broken answer: " + e.Err.Error() 
 // Unwrap returns the cause.
 func (e *BrokenError) Unwrap() error { return e.Err }
 
-func writeWhole(w http.ResponseWriter, events iter.Seq2[llmgateway.Event, error]) error {
+func writeWhole(w http.ResponseWriter, events iter.Seq2[llmgateway.Event, error], pinger *Pinger) error {
 	empty := true
 	for event, err := range events {
+		began := pinger.Began()
 		if err != nil {
-			return err
+			return failWhole(w, err, began)
 		}
 		empty = false
-		h := w.Header()
-		h.Set("Content-Type", "application/json")
-		h.Set("Content-Length", strconv.Itoa(len(event.Data)))
-		w.WriteHeader(http.StatusOK)
+		if !began {
+			w.Header().Set("Content-Length", strconv.Itoa(len(event.Data)))
+			beginWhole(w)
+		}
 		if _, err := w.Write(event.Data); err != nil {
 			return &BrokenError{Err: &llmgateway.Error{Kind: llmgateway.Canceled, Message: "the client closed the connection", Err: err}}
 		}
 	}
 	if empty {
-		return nothingInIt()
+		return failWhole(w, nothingInIt(), pinger.Began())
 	}
 	return nil
+}
+
+// beginWhole sends the status and the header of a whole answer.
+func beginWhole(w http.ResponseWriter) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusOK)
+}
+
+// failWhole sends the error in place of the answer if the header has been sent. Otherwise it is the caller's.
+func failWhole(w http.ResponseWriter, err error, began bool) error {
+	if !began {
+		return err
+	}
+	if e := llmgateway.AsError(err); e.Kind != llmgateway.Canceled {
+		_, _ = w.Write(ErrorBody(e))
+	}
+	return &BrokenError{Err: err, Empty: true}
 }
 
 // stream writes server-sent events.
@@ -171,7 +189,7 @@ func (s *stream) frame(data []byte) {
 // begin sends the header, unless a ping has: then it tells what has become known since.
 func (s *stream) begin() {
 	s.begun = true
-	if s.pinger.began() {
+	if s.pinger.Began() {
 		s.pending = append(s.pending, s.pinger.late()...)
 		return
 	}
@@ -204,7 +222,7 @@ func (s *stream) resumed() string {
 // fail ends the stream. If nothing has been sent there is none yet, and the error is the caller's.
 func (s *stream) fail(err error) error {
 	empty := !s.begun
-	if empty && !s.pinger.began() {
+	if empty && !s.pinger.Began() {
 		return err
 	}
 	e := llmgateway.AsError(err)

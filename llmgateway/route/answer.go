@@ -27,17 +27,24 @@ type attempt struct {
 	req   llmgateway.Request
 	info  llmgateway.Attempt
 	began time.Time
+	spent spent
 }
 
-// begin makes an attempt at a target that was chosen for the next one.
-func (a *answer) begin(target choice) *attempt {
+// begin makes an attempt at a target that was chosen for the next one, and returns the context for it.
+func (a *answer) begin(ctx context.Context, target choice) (context.Context, *attempt) {
 	t := &attempt{choice: target, req: *a.run.req, began: time.Now()}
 	if native := target.native(target.provider(t.req.Model), &t.req); native != nil && a.broke == nil {
 		t.req.Operation, t.req.Body, t.req.Members, t.req.Additions = native.Operation, native.Body, native.Members, nil
 	}
 	t.req.Model = target.model(t.req.Model)
 	t.info = llmgateway.Attempt{Provider: target.Name, Model: t.req.Model, Price: target.Price, Number: a.run.attempts}
-	return t
+	if p := llmgateway.ProviderOf(target.Provider, t.req.Model); t.req.Exchange != nil && p != nil {
+		t.info.Context = target.limits(p).Context
+	}
+	if a.trace.Attempting != nil {
+		ctx = a.trace.Attempting(ctx, t.info)
+	}
+	return ctx, t
 }
 
 // after returns what is known of the attempt now.
@@ -56,19 +63,19 @@ func tell(hook func(llmgateway.Attempt), info llmgateway.Attempt) {
 
 // try asks a target, and reports whether the request has been given all it will get. If not, another target can be asked.
 func (a *answer) try(ctx context.Context, target choice) (done bool) {
-	if a.broke != nil {
-		return a.resume(ctx, a.begin(target))
-	}
-	if a.run.hedged() {
+	if a.broke == nil && a.run.hedged() {
 		return a.race(ctx, target)
 	}
-	t := a.begin(target)
-	return a.answerWith(ctx, t, t.generate(ctx, &t.req))
+	ctx, t := a.begin(ctx, target)
+	if a.broke != nil {
+		return a.resume(ctx, t)
+	}
+	return a.answerWith(ctx, t, t.events(ctx))
 }
 
 // answerWith passes on what an attempt at the answer brings.
 func (a *answer) answerWith(ctx context.Context, t *attempt, events iter.Seq2[llmgateway.Event, error]) (done bool) {
-	_, err := a.pass(ctx, func() { tell(a.trace.Answering, t.after(nil)) }, events)
+	_, err := a.pass(ctx, t, func() { tell(a.trace.Answering, t.after(nil)) }, events)
 	switch {
 	case err == nil:
 		return true
@@ -94,13 +101,19 @@ func (a *answer) failed(t *attempt, err error) {
 // maxHeld bounds the events held back before one carries something. What carries nothing may be dropped.
 const maxHeld = 16
 
-// pass passes events on, from the first that carries something; answering is called right before it, and begun is true from
-// then on. The error is nil if the caller has been given a whole answer or has left, and otherwise why there is no more.
-func (a *answer) pass(ctx context.Context, answering func(), events iter.Seq2[llmgateway.Event, error]) (begun bool, err error) {
+// pass passes an attempt's events on, from the first that carries something; answering is called right before it, and begun is
+// true from then on. The error is nil if the caller has been given a whole answer or has left, and otherwise why there is no more.
+func (a *answer) pass(ctx context.Context, t *attempt, answering func(), events iter.Seq2[llmgateway.Event, error]) (begun bool, err error) {
+	var failure error // as the attempt tells it
+	defer func() { a.account(t, failure) }()
 	var held []llmgateway.Event
 	for event, err := range events {
 		if err != nil {
+			failure = lastWord(ctx, err)
 			return begun, cause(ctx, err)
+		}
+		if event.Whole {
+			a.account(t, nil) // what it has used is known before the client can know that its answer is whole
 		}
 		if !begun && !event.Carries {
 			held = hold(held, event)

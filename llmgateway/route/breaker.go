@@ -45,6 +45,8 @@ type Condition struct {
 	Down bool
 	// Reason says why it is down. It may be shown to clients.
 	Reason string
+	// Since is when it went down, or zero if that is not known.
+	Since time.Time
 	// Until is when the next request tries it again, or zero if that is not known.
 	Until time.Time
 }
@@ -118,6 +120,9 @@ func (s *State) tripped(b *Breaker, now time.Time) (trouble, time.Time) {
 func (s *State) condition(b *Breaker, now time.Time) Condition {
 	why, until := s.trouble(b, now)
 	c := Condition{Down: why != none, Until: until}
+	if s.down {
+		c.Since = s.changedAt
+	}
 	switch why {
 	case none:
 	case checkFailed:

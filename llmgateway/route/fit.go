@@ -146,11 +146,11 @@ func (t *Target) offers(model string) []string {
 	return slices.DeleteFunc(slices.Clone(c.Models()), func(name string) bool { return !strings.HasPrefix(name, prefix) })
 }
 
-// fits reports whether the target could serve the request if it asked for the model. Where one context was too short, only
+// fits reports whether the target could serve the request now if it asked for the model. Where one context was too short, only
 // one that is known to be longer fits.
 func (t *Target) fits(d *demand, asked string) bool {
 	p := t.provider(asked)
-	if p == nil || llmgateway.StatusOf(p).State == llmgateway.StateDisabled {
+	if p == nil || !llmgateway.StatusOf(p).State.Live() || !t.Drain.Since().IsZero() {
 		return false
 	}
 	l := t.limits(p)

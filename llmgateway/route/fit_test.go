@@ -20,6 +20,13 @@ type knowing struct {
 
 func (m knowing) ModelInfo() llmgateway.ModelInfo { return m.info }
 
+// missing is a model whose file is not there.
+type missing struct{ llmgateway.Provider }
+
+func (missing) Status() llmgateway.Status {
+	return llmgateway.Status{State: llmgateway.StateFailed, Detail: "the file is missing"}
+}
+
 // textOnly is a local model that takes text only.
 func textOnly(context int) knowing {
 	return knowing{does("local"), llmgateway.ModelInfo{Name: "text", Context: context}}
@@ -98,12 +105,12 @@ func TestRequestBeyondAllTargetsSaysWhoCan(t *testing.T) {
 		Models: map[string]*Router{
 			"m": {Targets: []*Target{named("local", textOnly(100)), can("far", never, llmgateway.CanCallTools)}},
 			"long": {Targets: []*Target{
-				{Name: "far", Provider: never, Context: 200}, named("off", &disabled{"no key"}), can("blind", never, llmgateway.CanCallTools|llmgateway.CanFollowSchema),
+				{Name: "far", Provider: never, Context: 200}, named("off", &disabled{"no key"}), named("gone", missing{}), can("blind", never, llmgateway.CanCallTools|llmgateway.CanFollowSchema),
 			}},
 			"more-*": {Targets: []*Target{named("far", never), named("far", never)}},
 			"off":    {Targets: []*Target{named("off", &disabled{"no key"}), named("local", textOnly(100))}},
 		},
-		Providers: []string{"local", "far", "blind", "off"},
+		Providers: []string{"local", "far", "blind", "off", "gone"},
 	}
 	for _, test := range []struct {
 		model, members string

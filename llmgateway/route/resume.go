@@ -13,7 +13,7 @@ import (
 func (a *answer) resume(ctx context.Context, t *attempt) (done bool) {
 	begun, err := a.finish(ctx, t, false)
 	if errors.Is(err, openai.ErrDiverged) {
-		if again, ok := a.goOn(t); ok {
+		if ctx, again, ok := a.goOn(ctx, t); ok {
 			if begun, err = a.finish(ctx, again, true); err != nil {
 				err = ofContinuation(err)
 			}
@@ -44,31 +44,31 @@ func ofContinuation(err error) error {
 }
 
 // goOn makes an attempt that asks the target of another one to go on. ok is false if it cannot.
-func (a *answer) goOn(t *attempt) (next *attempt, ok bool) {
+func (a *answer) goOn(ctx context.Context, t *attempt) (_ context.Context, next *attempt, ok bool) {
 	p := t.provider(a.run.req.Model)
 	if p == nil || t.limits(p).Can&llmgateway.CanPrefill == 0 {
-		return nil, false
+		return ctx, nil, false
 	}
 	req, ok := a.transcript.Continuation()
 	if !ok {
-		return nil, false
+		return ctx, nil, false
 	}
 	target, ok := t.enter(true)
 	if !ok {
-		return nil, false
+		return ctx, nil, false
 	}
-	next = a.begin(target)
+	ctx, next = a.begin(ctx, target)
 	next.req = *req
 	next.req.Model = next.info.Model
 	// What is kept are answers to the client's request.
 	next.req.Cache.NoCache, next.req.Cache.NoStore = true, true
-	return next, true
+	return ctx, next, true
 }
 
 // finish passes on what a target adds to the answer.
 func (a *answer) finish(ctx context.Context, t *attempt, continued bool) (begun bool, err error) {
 	resumed := func() { tell(a.trace.Resumed, t.after(nil)) }
-	return a.pass(ctx, resumed, a.transcript.Rejoin(t.generate(ctx, &t.req), continued))
+	return a.pass(ctx, t, resumed, a.transcript.Rejoin(t.events(ctx), continued))
 }
 
 // notResumed returns the error for an answer that broke and that nobody could finish.

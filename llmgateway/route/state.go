@@ -26,6 +26,7 @@ type State struct {
 	probe      uint64 // the request that finds out whether the target has recovered, or 0
 	probes     uint64 // how many there have been
 	down       bool   // the last change that was told
+	changedAt  time.Time
 	checkError string // of the last health check
 	checked    time.Time
 	latency    [2]latency // of streams, and of whole answers
@@ -58,7 +59,7 @@ func (s *State) changed(t *Target, failed bool) func() {
 	if c.Down != failed || c.Down == s.down {
 		return func() {}
 	}
-	s.down = c.Down
+	s.down, s.changedAt = c.Down, time.Now()
 	if t.Breaker.Changed == nil {
 		return func() {}
 	}

@@ -43,6 +43,9 @@ type Target struct {
 	// Breaker says when the target counts as down. Nil means never. It needs a State.
 	Breaker *Breaker
 
+	// Drain takes the target out of service by hand. Nil means that nobody can.
+	Drain *Drain
+
 	// FirstTokenTimeout bounds the time to the first event that carries something. A target that has it is asked to
 	// stream even if the client does not, so that silence can be told from a long answer.
 	FirstTokenTimeout time.Duration
@@ -102,13 +105,27 @@ func (t *Target) generate(ctx context.Context, req *llmgateway.Request, first bo
 	if i, ok := p.(llmgateway.Identifier); ok {
 		scope.Provider = i.Identity()
 	}
+	if req.Exchange != nil {
+		scope.Provider += "\n" + req.Exchange.Identity()
+	}
 	return t.Cache.Generate(ctx, scope, req, func(ctx context.Context, req *llmgateway.Request) iter.Seq2[llmgateway.Event, error] {
 		return t.attempt(ctx, p, req, first)
 	})
 }
 
-// attempt asks the provider, and takes in what becomes of it.
+// attempt asks the provider, by way of the request's exchange if it has one.
 func (t *Target) attempt(ctx context.Context, p llmgateway.Provider, req *llmgateway.Request, first bool) iter.Seq2[llmgateway.Event, error] {
+	if req.Exchange == nil {
+		return t.ask(ctx, p, req, first)
+	}
+	to := llmgateway.Destination{Provider: t.Name, Model: req.Model, Limits: t.limits(p)}
+	return req.Exchange.Attempt(ctx, to, req, func(ctx context.Context, req *llmgateway.Request) iter.Seq2[llmgateway.Event, error] {
+		return t.ask(ctx, p, req, first)
+	})
+}
+
+// ask asks the provider, and takes in what becomes of it.
+func (t *Target) ask(ctx context.Context, p llmgateway.Provider, req *llmgateway.Request, first bool) iter.Seq2[llmgateway.Event, error] {
 	events := t.limited(ctx, p, req)
 	if t.State == nil {
 		return events
@@ -121,12 +138,17 @@ func (t *Target) limited(ctx context.Context, p llmgateway.Provider, req *llmgat
 	if t.FirstTokenTimeout == 0 && t.StreamIdleTimeout == 0 && t.Timeout == 0 {
 		return p.Generate(ctx, req)
 	}
-	if t.FirstTokenTimeout > 0 && !req.Stream && req.Operation != llmgateway.Embeddings && !req.Operation.Foreign() {
+	if !req.Stream && t.streams(req) {
 		streamed := *req
 		streamed.Stream = true
 		return openai.Merge(t.watch(ctx, p, &streamed))
 	}
 	return t.watch(ctx, p, req)
+}
+
+// streams reports whether the provider is asked for a stream.
+func (t *Target) streams(req *llmgateway.Request) bool {
+	return req.Stream || t.FirstTokenTimeout > 0 && req.Operation != llmgateway.Embeddings && !req.Operation.Foreign()
 }
 
 // watch ends the attempt when a deadline passes. Deadlines are timers that cancel the attempt's context, so that
@@ -163,8 +185,9 @@ func (t *Target) watch(ctx context.Context, p llmgateway.Provider, req *llmgatew
 	}
 }
 
+// late is the error for a deadline that has passed. Who was silent until then is taken to have worked.
 func late(what string, after time.Duration) error {
-	return &llmgateway.Error{Kind: llmgateway.Timeout, Message: what + " within " + after.String()}
+	return &llmgateway.Error{Kind: llmgateway.Timeout, Message: what + " within " + after.String(), Used: new(llmgateway.Usage)}
 }
 
 // deadline is a timer that can be set again and again.
