@@ -113,6 +113,7 @@ func run(o options) error {
 	printMemory(os.Stdout, sides, memory)
 	if o.against == "" {
 		printTargets(os.Stdout, results, memory[1])
+		return printClient(os.Stdout)
 	}
 	return nil
 }

@@ -106,7 +106,8 @@ func settingsCaddyfile(body []byte, filename string) ([]byte, []caddyconfig.Warn
 	for _, problem := range s.Warnings() {
 		warnings = append(warnings, caddyconfig.Warning{File: filename, Line: problem.Line, Message: problem.Message})
 	}
-	return writeSettings(s), warnings, nil
+	text, err := writeSettings(s)
+	return text, warnings, err
 }
 
 // Interface guards

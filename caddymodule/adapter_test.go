@@ -119,11 +119,12 @@ func FuzzSettingsAdapt(f *testing.F) {
 			}
 			return
 		}
-		if adaptErr != nil {
-			t.Fatalf("%v\nin\n%s", adaptErr, writeSettings(s))
+		written, err := writeSettings(s)
+		if err != nil || adaptErr != nil {
+			t.Fatalf("%v, %v\nin\n%s", err, adaptErr, written)
 		}
-		if text := writeSettings(s); !bytes.Equal(caddyfile.Format(text), text) {
-			t.Errorf("not formatted:\n%s", text)
+		if !bytes.Equal(caddyfile.Format(written), written) {
+			t.Errorf("not formatted:\n%s", written)
 		}
 		var parsed struct {
 			Apps struct {

@@ -34,6 +34,8 @@ type App struct {
 	limits   map[string]*Limit // by their names
 	withdraw func()            // what Start did for all to see; nil before it
 	emit     func(event string, data map[string]any)
+	// tellsWindows is true if Bytebot is told the real contexts of models.
+	tellsWindows bool
 }
 
 // CaddyModule returns the Caddy module information.

@@ -18,7 +18,6 @@ import (
 
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/keys"
-	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/openai"
 )
 
 func init() {
@@ -181,7 +180,7 @@ func (a *Auth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 		if c := a.logger.Check(zap.DebugLevel, "request refused"); c != nil {
 			c.Write(zap.Bool("has_key", len(presented) > 0), zap.Error(err))
 		}
-		refuse(w, len(presented) > 0, err)
+		refuse(w, r, len(presented) > 0, err)
 		return nil
 	}
 	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
@@ -205,8 +204,8 @@ func (a *Auth) find(presented []string) (keys.Grant, error) {
 	return keys.Grant{}, reason
 }
 
-// refuse writes why a request gets no further.
-func refuse(w http.ResponseWriter, hasKey bool, reason error) {
+// refuse writes why a request gets no further, in the words of the API that it asks for.
+func refuse(w http.ResponseWriter, r *http.Request, hasKey bool, reason error) {
 	e := &llmgateway.Error{
 		Kind: llmgateway.InvalidRequest, Status: http.StatusUnauthorized, Code: "invalid_api_key",
 		Message: reason.Error() + "; ask whoever runs this gateway for one",
@@ -217,7 +216,7 @@ func refuse(w http.ResponseWriter, hasKey bool, reason error) {
 		challenge = `Bearer realm="LLM gateway"`
 	}
 	w.Header().Set("WWW-Authenticate", challenge)
-	openai.WriteError(w, e)
+	apiOf(r.URL.Path).fail(w, e)
 }
 
 type grantKey struct{}

@@ -36,6 +36,7 @@ func parseHandler(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 //			base_url  <url>            # default: https://api.openai.com/v1, which needs a key
 //			api_key   <placeholder>    # such as {env.OPENAI_API_KEY}; if it is empty the provider is switched off
 //			header    <field> <value>  # a further header (repeatable)
+//			endpoints <endpoint...>    # APIs it speaks besides chat: messages, responses. default: chat alone; docs/apis.md
 //			transport <name> {         # as in reverse_proxy; default: HTTP that bounds connecting only
 //				...
 //			}
@@ -44,7 +45,7 @@ func parseHandler(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 //			# as openai; base_url is https://router.huggingface.co/v1
 //		}
 //		provider <name> openrouter {
-//			# as openai; base_url is https://openrouter.ai/api/v1
+//			# as openai; base_url is https://openrouter.ai/api/v1, and endpoints are messages and responses
 //		}
 //		provider <name> echo
 //
@@ -107,6 +108,11 @@ func parseHandler(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 //			...
 //		}
 //
+//		# making one kind of client work with any model; default: none
+//		client bytebot {
+//			...
+//		}
+//
 //		resume        on|off           # let the next target finish a stream that breaks; default: off
 //		ping_interval <duration>|off   # comments to clients that wait for a stream's first event; default: 15s, the first after 5s
 //	}
@@ -134,6 +140,8 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			err = unmarshalDuration(d, &h.Timeout)
 		case "cache":
 			h.CacheRaw, err = unmarshalGuest(d, "llm.caches", "type")
+		case "client":
+			h.ClientRaw, err = unmarshalGuest(d, "llm.clients", "type")
 		case "resume":
 			err = unmarshalSwitch(d, &h.Resume)
 		case "ping_interval":
@@ -141,7 +149,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		default:
 			var known bool
 			if known, err = unmarshalRouting(d, &h.LoadBalancing, &h.HealthChecks); !known {
-				return d.Errf("unrecognized word %s in llm; there are: provider, model, %s, first_token_timeout, stream_idle_timeout, timeout, cache, resume, ping_interval", word, routingWords)
+				return d.Errf("unrecognized word %s in llm; there are: provider, model, %s, first_token_timeout, stream_idle_timeout, timeout, cache, client, resume, ping_interval", word, routingWords)
 			}
 		}
 		if err != nil {

@@ -45,7 +45,7 @@ func (d *door) call(t *testing.T, client *http.Client, method, url, body string,
 func (d *door) loaded(t *testing.T) {
 	t.Helper()
 	client := d.client("HTTP/1.1", "localhost", "")
-	await(t, "a loaded model", func() bool {
+	wait(t, "a loaded model", func() bool {
 		resp, err := client.Get(d.url("http", "localhost", "LLM_PORT") + "/health")
 		if err != nil {
 			return false

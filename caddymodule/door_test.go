@@ -89,12 +89,12 @@ func openDoor(t *testing.T, env ...string) *door {
 	d.output = runRepository(t, d.gateway, d.env...)
 
 	authority := filepath.Join(d.dir, "caddy", "pki", "authorities", "local", "root.crt")
-	await(t, "the door's certificates", func() bool {
+	wait(t, "the door's certificates", func() bool {
 		pem, err := os.ReadFile(authority)
 		return err == nil && d.roots.AppendCertsFromPEM(pem)
 	})
 	client := d.client("HTTP/1.1", "bytebot.localhost", "")
-	await(t, "an open door", func() bool {
+	wait(t, "an open door", func() bool {
 		resp, err := client.Get(d.url("https", "bytebot.localhost", "HTTPS_PORT") + "/")
 		if err == nil {
 			_ = resp.Body.Close()
@@ -102,6 +102,14 @@ func openDoor(t *testing.T, env ...string) *door {
 		return err == nil
 	})
 	return d
+}
+
+// wait polls a condition for as long as a whole deployment may take to start on a machine that has much else to do.
+func wait(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	if !eventually(2*time.Minute, condition) {
+		t.Fatalf("no %s after 2 minutes", what)
+	}
 }
 
 // url returns the beginning of the URLs of a site.

@@ -23,8 +23,8 @@ func init() {
 	caddy.RegisterModule(Handler{})
 }
 
-// Handler answers OpenAI's API: chat completions, completions and embeddings, from local models and remote providers, by
-// priority and with fallback. Requests for other paths go to the next handler.
+// Handler answers OpenAI's API: chat completions, completions, embeddings and responses, and Anthropic's: messages. The answers
+// come from local models and remote providers, by priority and with fallback. Requests for other paths go to the next handler.
 //
 // It sets these placeholders. They are meant for logs and are known when the request has ended:
 //
@@ -80,6 +80,9 @@ type Handler struct {
 	// generation. Clients with different `{http.auth.user.id}` never share answers. Default: none.
 	CacheRaw json.RawMessage `json:"cache,omitempty" caddy:"namespace=llm.caches inline_key=type"`
 
+	// Makes one kind of client work with any model, such as `bytebot`: changes its requests, and what is answered. Default: none.
+	ClientRaw json.RawMessage `json:"client,omitempty" caddy:"namespace=llm.clients inline_key=type"`
+
 	// Let the next target finish a stream that breaks after its first token. It is asked for the same from the start, and what the
 	// client has is left out; if it says something else, it is asked to go on, if it can (`prefill`). Otherwise, and if a tool
 	// call is cut, the stream ends with an error. Default: off, so that it ends with an error always.
@@ -87,10 +90,11 @@ type Handler struct {
 
 	providers   map[string]llmgateway.Provider
 	store       answerCache
-	cache       *cache.Cache // nil for none
+	cache       *cache.Cache       // nil for none
+	client      llmgateway.Adapter // nil for none
 	table       *route.Table
 	mirrors     []*route.Mirror
-	ruleHeaders []string // that some target's conditions look at
+	ruleHeaders []string // that some target's conditions or the client's adapter look at
 	states      heldStates
 	checks      *checker
 	listing     *listing
@@ -132,6 +136,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		}
 	}
 	if err := h.provisionCache(ctx); err != nil {
+		return err
+	}
+	if err := h.provisionClient(ctx); err != nil {
 		return err
 	}
 	if err := h.LoadBalancing.provision(ctx); err != nil {
@@ -210,7 +217,7 @@ func (h *Handler) buildTable(ctx caddy.Context) error {
 			h.table.Aliases[alias] = name
 		}
 	}
-	h.ruleHeaders = ruleHeaders(h.table)
+	h.ruleHeaders = h.headers()
 	return nil
 }
 

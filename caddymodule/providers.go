@@ -38,6 +38,11 @@ type OpenAI struct {
 	// Further headers to send. Values may hold placeholders.
 	Headers http.Header `json:"headers,omitempty"`
 
+	// The APIs that the provider speaks besides chat's: `messages` is Anthropic's POST /messages, `responses` OpenAI's POST
+	// /responses. Requests for these go there as they came; requests to other providers are translated. `chat` stands for
+	// neither. Default: none, but for OpenRouter both.
+	Endpoints []string `json:"endpoints,omitempty"`
+
 	// How to connect, as for `reverse_proxy`. Default: HTTP with a bound on connecting only.
 	TransportRaw json.RawMessage `json:"transport,omitempty" caddy:"namespace=http.reverse_proxy.transport inline_key=protocol"`
 
@@ -57,11 +62,14 @@ func (OpenAI) CaddyModule() caddy.ModuleInfo {
 
 // Provision implements caddy.Provisioner.
 func (p *OpenAI) Provision(ctx caddy.Context) error {
-	return p.provision(ctx, openAIBaseURL)
+	return p.provision(ctx, openAIBaseURL, nil)
 }
 
-// provision prepares the client. The default base URL is a service that wants a key.
-func (p *OpenAI) provision(ctx caddy.Context, defaultURL string) error {
+// endpoints are the words for APIs besides chat's.
+var endpoints = map[string]llmgateway.Operation{"messages": llmgateway.Messages, "responses": llmgateway.Responses}
+
+// provision prepares the client. The default base URL is a service that wants a key, and speaks the default endpoints.
+func (p *OpenAI) provision(ctx caddy.Context, defaultURL string, defaultEndpoints []llmgateway.Operation) error {
 	repl := caddy.NewReplacer()
 	key := repl.ReplaceAll(p.APIKey, "")
 	baseURL := repl.ReplaceAll(p.BaseURL, "")
@@ -98,8 +106,22 @@ func (p *OpenAI) provision(ctx caddy.Context, defaultURL string) error {
 		transport = guestTransport{rt}
 	}
 	var err error
-	p.client, err = openai.NewClient(baseURL, strings.TrimSpace(key), header, transport)
-	return err
+	if p.client, err = openai.NewClient(baseURL, strings.TrimSpace(key), header, transport); err != nil {
+		return err
+	}
+	if p.Endpoints == nil {
+		p.client.Endpoints = defaultEndpoints
+	}
+	for _, word := range p.Endpoints {
+		op, ok := endpoints[word]
+		if !ok && word != "chat" {
+			return fmt.Errorf("endpoints: there is no endpoint %q; there are: chat, messages, responses", word)
+		}
+		if ok {
+			p.client.Endpoints = append(p.client.Endpoints, op)
+		}
+	}
+	return nil
 }
 
 // placeholderOnly returns s if it is a placeholder, and nothing that could be a secret otherwise.
@@ -122,6 +144,9 @@ func (p *OpenAI) Generate(ctx context.Context, req *llmgateway.Request) iter.Seq
 	return p.client.Generate(ctx, req)
 }
 
+// Speaks implements llmgateway.Speaker.
+func (p *OpenAI) Speaks(op llmgateway.Operation) bool { return p.client.Speaks(op) }
+
 // Identity implements llmgateway.Identifier. It is where the provider is, and not who it is asked for.
 func (p *OpenAI) Identity() string { return "openai " + p.client.BaseURL.String() }
 
@@ -139,6 +164,7 @@ func (p *OpenAI) Status() llmgateway.Status {
 //		base_url  <url>
 //		api_key   <placeholder>
 //		header    <field> <value>
+//		endpoints <chat|messages|responses...>
 //		transport <name> {
 //			...
 //		}
@@ -171,10 +197,14 @@ func (p *OpenAI) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 				p.Headers = http.Header{}
 			}
 			p.Headers.Add(field, value)
+		case "endpoints":
+			if p.Endpoints = d.RemainingArgs(); len(p.Endpoints) == 0 {
+				return d.ArgErr()
+			}
 		case "transport":
 			p.TransportRaw, err = unmarshalGuest(d, "http.reverse_proxy.transport", "protocol")
 		default:
-			return d.Errf("unrecognized word %s in a provider; there are: base_url, api_key, header, transport", word)
+			return d.Errf("unrecognized word %s in a provider; there are: base_url, api_key, header, endpoints, transport", word)
 		}
 		if err != nil {
 			return err
@@ -196,7 +226,7 @@ func (HuggingFace) CaddyModule() caddy.ModuleInfo {
 
 // Provision implements caddy.Provisioner.
 func (p *HuggingFace) Provision(ctx caddy.Context) error {
-	return p.provision(ctx, "https://router.huggingface.co/v1")
+	return p.provision(ctx, "https://router.huggingface.co/v1", nil)
 }
 
 // OpenRouter is OpenRouter's API. It is an `openai` provider with another default URL.
@@ -212,7 +242,7 @@ func (OpenRouter) CaddyModule() caddy.ModuleInfo {
 
 // Provision implements caddy.Provisioner.
 func (p *OpenRouter) Provision(ctx caddy.Context) error {
-	return p.provision(ctx, "https://openrouter.ai/api/v1")
+	return p.provision(ctx, "https://openrouter.ai/api/v1", []llmgateway.Operation{llmgateway.Messages, llmgateway.Responses})
 }
 
 // takesModels reports whether a provider understands a list of models in a request.
@@ -239,6 +269,7 @@ func (*Echo) UnmarshalCaddyfile(d *caddyfile.Dispenser) error { return unmarshal
 var (
 	_ llmgateway.Provider   = (*OpenAI)(nil)
 	_ llmgateway.Reporter   = (*OpenAI)(nil)
+	_ llmgateway.Speaker    = (*OpenAI)(nil)
 	_ llmgateway.Provider   = (*Echo)(nil)
 	_ caddyfile.Unmarshaler = (*OpenAI)(nil)
 )

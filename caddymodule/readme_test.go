@@ -26,6 +26,8 @@ func TestReadmeQuotesTheCaddyfileSyntax(t *testing.T) {
 		{"command", "program.go", "Command"},
 		{"memory", "caches.go", "MemoryCache"},
 		{"redis", "caches.go", "RedisCache"},
+		{"bytebot", "bytebot_caddyfile.go", "Bytebot"},
+		{"llm_bytebot_models", "bytebot_models.go", "BytebotModels"},
 		{"llm_limit", "limit_caddyfile.go", "Limit"},
 		{"llm_auth", "auth_caddyfile.go", "Auth"},
 		{"global", "app.go", "App"},

@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"cmp"
 	"iter"
 	"net/http"
 	"strconv"
@@ -47,6 +48,7 @@ type record struct {
 	status      int
 	finish      string
 	usage       *llmgateway.Usage
+	hidden      error // why the request failed, if the client is told by an answer
 }
 
 // newRecord starts a record and offers its facts as placeholders.
@@ -54,7 +56,7 @@ func newRecord(h *Handler, w http.ResponseWriter, r *http.Request) *record {
 	rec := &record{h: h, w: w, began: time.Now()}
 	rec.trace = llmgateway.Trace{
 		Tried: rec.tried, Answering: rec.answering, Broke: rec.broke, Resumed: rec.resumed, Outrun: rec.outrun,
-		Cached: rec.cached, Spent: rec.spent,
+		Cached: rec.cached, Spent: rec.spent, Concealed: rec.concealed,
 	}
 	if rec.spans = newAttemptSpans(r.Context()); rec.spans != nil {
 		rec.trace.Attempting, rec.trace.Sending = rec.spans.attempting, rec.spans.header
@@ -140,6 +142,14 @@ func (rec *record) spent(s llmgateway.Spending) {
 	}
 }
 
+// concealed takes in that the client is told by an answer what failed for good.
+func (rec *record) concealed(err error) {
+	rec.hidden = err
+	rec.pinger.Stop()
+	rec.setAttempts()
+	rec.h.logger.Warn("request failed, the user is asked for help", rec.fields(err)...)
+}
+
 // answering says who answers, while the header can still be written. After a ping it goes into a comment.
 func (rec *record) answering(a llmgateway.Attempt) {
 	rec.pinger.Stop()
@@ -212,6 +222,7 @@ func (rec *record) observe(events iter.Seq2[llmgateway.Event, error]) iter.Seq2[
 
 // end takes in how the request ended.
 func (rec *record) end(err error) {
+	err = cmp.Or(err, rec.hidden)
 	rec.duration = time.Since(rec.began)
 	rec.status = http.StatusOK
 	if err != nil {

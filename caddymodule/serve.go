@@ -19,17 +19,27 @@ import (
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/openai"
 )
 
-// ServeHTTP implements caddyhttp.MiddlewareHandler. It writes errors itself, as OpenAI error objects.
+// ServeHTTP implements caddyhttp.MiddlewareHandler. It writes errors itself, as error objects of the API that was asked.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	path, versioned := endpoint(r.URL.Path)
 	listing := h.listing.allowing(allowedModels(r.Context()))
 	switch path {
 	case "/chat/completions":
-		return h.generate(w, r, llmgateway.Chat)
+		return h.generate(w, r, openAI(llmgateway.Chat))
 	case "/completions":
-		return h.generate(w, r, llmgateway.Completion)
+		return h.generate(w, r, openAI(llmgateway.Completion))
 	case "/embeddings":
-		return h.generate(w, r, llmgateway.Embeddings)
+		return h.generate(w, r, openAI(llmgateway.Embeddings))
+	case "/responses":
+		return h.generate(w, r, response)
+	case "/messages", "/messages/count_tokens":
+		if !versioned { // a name that others use too
+			break
+		}
+		if path == "/messages/count_tokens" {
+			return h.countTokens(w, r)
+		}
+		return h.generate(w, r, messages)
 	case "/models":
 		return h.get(w, r, listing.models)
 	case "/model/info":
@@ -39,9 +49,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		return h.get(w, r, func() (any, error) { return listing.model(id) })
 	}
 	if versioned {
-		openai.WriteError(w, &llmgateway.Error{
+		apiOf(r.URL.Path).fail(w, &llmgateway.Error{
 			Kind: llmgateway.InvalidRequest, Status: http.StatusNotFound,
-			Message: "there is no such endpoint; there are: POST /v1/chat/completions, POST /v1/completions, POST /v1/embeddings, GET /v1/models, GET /v1/model/info",
+			Message: "there is no such endpoint; there are: POST /v1/chat/completions, POST /v1/completions, POST /v1/embeddings, POST /v1/responses, POST /v1/messages, POST /v1/messages/count_tokens, GET /v1/models, GET /v1/model/info",
 		})
 		return nil
 	}
@@ -76,28 +86,24 @@ func (h *Handler) get(w http.ResponseWriter, r *http.Request, object func() (any
 }
 
 func wrongMethod(w http.ResponseWriter, allowed string) {
-	w.Header().Set("Allow", allowed)
-	openai.WriteError(w, &llmgateway.Error{
-		Kind: llmgateway.InvalidRequest, Status: http.StatusMethodNotAllowed,
-		Message: "this endpoint takes only " + allowed,
-	})
+	openAI(llmgateway.Chat).wrongMethod(w, allowed)
 }
 
 // maxBody is the most that is read of a request when no request_body limit is set.
 const maxBody = 1 << 30
 
 // generate answers a request for tokens.
-func (h *Handler) generate(w http.ResponseWriter, r *http.Request, op llmgateway.Operation) error {
+func (h *Handler) generate(w http.ResponseWriter, r *http.Request, api api) error {
 	if r.Method != http.MethodPost {
-		wrongMethod(w, "POST")
+		api.wrongMethod(w, "POST")
 		return nil
 	}
 	inFlight.Add(1)
 	defer inFlight.Add(-1)
 	rec := newRecord(h, w, r)
-	req, err := h.read(r, op)
+	req, err := h.read(r, api)
 	if err == nil {
-		defer req.Body.Release()
+		defer release(req)
 		rec.asks(req)
 		defer rec.settle() // if there is a panic
 		err = rec.reserve(r.Context())
@@ -106,7 +112,8 @@ func (h *Handler) generate(w http.ResponseWriter, r *http.Request, op llmgateway
 		ctx, cancel := context.WithCancelCause(llmgateway.WithTrace(r.Context(), &rec.trace))
 		defer cancel(nil)
 		rec.pinger = h.pinger(w, req, cancel)
-		err = openai.Write(w, req, rec.observe(h.table.Generate(ctx, req)), rec.pinger, rec.lastComment)
+		rec.trace.Late = rec.pinger.Began
+		err = api.write(w, req, rec.observe(h.answer(ctx, req)), rec.pinger, rec.lastComment)
 	}
 	rec.end(err)
 	if err == nil {
@@ -122,7 +129,7 @@ func (h *Handler) generate(w http.ResponseWriter, r *http.Request, op llmgateway
 		h.logger.Warn("answer broke off", rec.fields(broken.Err)...)
 	}
 	if !began {
-		openai.WriteError(w, err)
+		api.fail(w, err)
 	}
 	return nil
 }
@@ -131,14 +138,30 @@ const defaultPingInterval = 15 * time.Second
 
 // pinger returns what pings the client while it waits, or nil.
 func (h *Handler) pinger(w http.ResponseWriter, req *llmgateway.Request, left context.CancelCauseFunc) *openai.Pinger {
-	if h.PingInterval < 0 || !req.ClientStream {
+	if !req.ClientStream {
+		return h.padding(w, req, left)
+	}
+	if h.PingInterval < 0 {
 		return nil
 	}
 	return openai.StartPinger(w, cmp.Or(time.Duration(h.PingInterval), defaultPingInterval), left)
 }
 
-// read reads the request. The body's reference is the caller's.
-func (h *Handler) read(r *http.Request, op llmgateway.Operation) (*llmgateway.Request, error) {
+// padding returns what sends white space to a client that waits for a whole answer, if it is one that needs that.
+func (h *Handler) padding(w http.ResponseWriter, req *llmgateway.Request, left context.CancelCauseFunc) *openai.Pinger {
+	p, ok := h.client.(padder)
+	if !ok || req.Operation != llmgateway.Chat || req.Native != nil {
+		return nil
+	}
+	first, interval := p.padding()
+	if first <= 0 {
+		return nil
+	}
+	return openai.StartPadding(w, first, interval, left)
+}
+
+// read reads the request, and lets the client's adapter change it. It is the caller's to release.
+func (h *Handler) read(r *http.Request, api api) (*llmgateway.Request, error) {
 	if encoding := r.Header.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
 		return nil, &llmgateway.Error{
 			Kind: llmgateway.InvalidRequest, Status: http.StatusUnsupportedMediaType,
@@ -149,7 +172,7 @@ func (h *Handler) read(r *http.Request, op llmgateway.Operation) (*llmgateway.Re
 	if err != nil {
 		return nil, readError(err)
 	}
-	req, err := openai.Read(op, body)
+	req, err := api.read(body)
 	if err != nil {
 		body.Release()
 		return nil, err
@@ -157,10 +180,11 @@ func (h *Handler) read(r *http.Request, op llmgateway.Operation) (*llmgateway.Re
 	req.Tenant = tenant(r)
 	req.Allowed = allowedModels(r.Context())
 	req.Header = headerOf(r, h.ruleHeaders)
+	req.Forward = headerOf(r, api.forward)
 	req.Cache = cacheControl(r.Header.Values("Cache-Control"))
 	if name := r.Header.Get("X-Llm-Provider"); name != "" {
 		if req.Provider != "" && req.Provider != name {
-			body.Release()
+			release(req)
 			return nil, &llmgateway.Error{
 				Kind: llmgateway.InvalidRequest, Param: "provider",
 				Message: "the header X-LLM-Provider and the member \"provider\" name different providers; name one",
@@ -168,7 +192,7 @@ func (h *Handler) read(r *http.Request, op llmgateway.Operation) (*llmgateway.Re
 		}
 		req.Provider = name
 	}
-	return req, nil
+	return h.adapt(r.Context(), req)
 }
 
 // readError classes a failure to read the request.

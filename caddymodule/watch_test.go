@@ -58,9 +58,15 @@ func TestWatchedConfigFileTakesEffectWhenItChanges(t *testing.T) {
 	if now := g.server(); now != server {
 		t.Errorf("the model was loaded again: %d, before %d", now, server)
 	}
+	saved, err := os.ReadFile(filepath.Join(g.dir, "caddy", "autosave.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, key := range []string{hfKey, openrouterKey} {
-		if strings.Contains(output.String(), key) || strings.Contains(get(t, "http://"+g.admin+"/config/"), key) {
-			t.Error("a key is in the log or in the configuration")
+		for where, text := range map[string]string{"log": output.String(), "configuration": get(t, "http://"+g.admin+"/config/"), "autosave.json": string(saved)} {
+			if strings.Contains(text, key) {
+				t.Errorf("a key is in the %s", where)
+			}
 		}
 	}
 }

@@ -26,6 +26,18 @@ func NewBody(b []byte) *Body {
 	return body
 }
 
+// BuildBody returns a Body of what build appends to the empty slice that it is given, which has room for size bytes. A body
+// that fits comes from the pool.
+func BuildBody(size int, build func([]byte) []byte) *Body {
+	room := grab(size)
+	b := &Body{Bytes: build(room)}
+	b.refs.Store(1)
+	if b.pooled = cap(b.Bytes) == cap(room); !b.pooled {
+		recycle(room)
+	}
+	return b
+}
+
 // Retain keeps the bytes valid until a matching Release.
 func (b *Body) Retain() { b.refs.Add(1) }
 

@@ -15,6 +15,9 @@ type Event struct {
 	// Whole is true if the event is a whole answer, not a chunk of a stream.
 	Whole bool
 
+	// Native is true if Data is in the words of the API that the client uses, as [Request.Native] is, and not in chat's.
+	Native bool
+
 	// More is true if the next event is at hand, so that flushing can wait for it.
 	More bool
 

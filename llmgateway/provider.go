@@ -86,6 +86,12 @@ func ProviderOf(p Provider, model string) Provider {
 	return p
 }
 
+// A Speaker is a Provider that also speaks other APIs than chat's.
+type Speaker interface {
+	// Speaks reports whether a request for the operation can be sent as it is.
+	Speaks(op Operation) bool
+}
+
 // An Identifier is a Provider that knows what its answers depend on. Without it, a provider is known by its configured name.
 type Identifier interface {
 	// Identity returns the same for providers that give the same answers, in this process and in others, and something

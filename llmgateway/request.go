@@ -15,7 +15,14 @@ const (
 	Completion Operation = "text_completion"
 	// Embeddings is POST /v1/embeddings.
 	Embeddings Operation = "embeddings"
+	// Messages is Anthropic's POST /v1/messages.
+	Messages Operation = "messages"
+	// Responses is POST /v1/responses.
+	Responses Operation = "responses"
 )
+
+// Foreign reports whether the operation belongs to another API than chat's, so that its bodies are in other words.
+func (op Operation) Foreign() bool { return op == Messages || op == Responses }
 
 // Request is one request in OpenAI's wire format: the client's own bytes, and what one scan over them found.
 //
@@ -50,6 +57,16 @@ type Request struct {
 	// Additions are members to send if the client wrote none of their name.
 	Additions []Edit
 
+	// Native is what the client has sent, if this request is a translation of it into chat's words, and nil otherwise. A target
+	// that speaks its API is sent it as it is.
+	Native *Request
+	// Untranslated is what chat cannot say of Native, or nil. Only targets that speak its API can take such a request.
+	Untranslated *Error
+	// LeftOut are abilities that Native offers and that the translation does not, such as a provider's own web search.
+	LeftOut []string
+	// Forward are header fields that go with a request to whoever speaks its API, such as the API's version.
+	Forward map[string][]string
+
 	// Header holds those of the client's header fields that rules look at, by their canonical names. It may be nil.
 	Header map[string][]string
 
@@ -59,6 +76,9 @@ type Request struct {
 	Allowed []string
 	// Cache is what the client wants of the cache.
 	Cache CacheControl
+
+	// Exchange changes the request and its answers for the client that sent it, or is nil.
+	Exchange Exchange
 }
 
 // Edit is what becomes of a top-level member on the way to a provider.

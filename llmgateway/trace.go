@@ -33,6 +33,12 @@ type Trace struct {
 	// Inherited is called when an answer that the request shares goes on only because of it and others: the request that it
 	// was made for has left, and this one has taken its place.
 	Inherited func()
+	// Concealed is called when the request failed for good, and the client is told so by an answer instead of an error. The
+	// answer follows.
+	Concealed func(err error)
+	// Late is asked when the request has failed for good. It reports whether the client has been told that an answer comes, so
+	// that an error cannot be told any more; if not, it will not be told so from then on.
+	Late func() bool
 }
 
 // CacheResult says where an attempt's answer comes from.
@@ -62,6 +68,8 @@ type Attempt struct {
 	Provider, Model string
 	// Price is what the target's tokens cost.
 	Price Price
+	// Context is the target's context in tokens, or 0 if unknown. It is found only for requests with an [Exchange].
+	Context int
 	// Number counts the attempts of a request from 1.
 	Number int
 	// Duration is the time since the attempt began.

@@ -42,6 +42,7 @@ const (
 	whole
 	finishes
 	counts
+	native
 )
 
 // MarshalBinary implements encoding.BinaryMarshaler.
@@ -56,7 +57,7 @@ func (a *Answer) MarshalBinary() ([]byte, error) {
 	for _, event := range a.Events {
 		var flags byte
 		for flag, is := range map[byte]bool{
-			carries: event.Carries, whole: event.Whole, finishes: event.FinishReason != "", counts: event.Usage != nil,
+			carries: event.Carries, whole: event.Whole, native: event.Native, finishes: event.FinishReason != "", counts: event.Usage != nil,
 		} {
 			if is {
 				flags |= flag
@@ -100,7 +101,7 @@ func (a *Answer) UnmarshalBinary(b []byte) error {
 	for i := range n {
 		flags := d.byte()
 		event := llmgateway.Event{
-			Data: d.bytes(), Carries: flags&carries != 0, Whole: flags&whole != 0, More: i+1 < n,
+			Data: d.bytes(), Carries: flags&carries != 0, Whole: flags&whole != 0, Native: flags&native != 0, More: i+1 < n,
 		}
 		if flags&finishes != 0 {
 			event.FinishReason = string(d.bytes())

@@ -43,6 +43,9 @@ func KeyOf(s Scope, req *llmgateway.Request) Key {
 	for _, text := range []string{keyVersion, string(req.Operation), s.Tenant, s.Provider, s.Model} {
 		field(h, text)
 	}
+	if req.Operation.Foreign() && req.Stream { // what came as a stream is not made whole, nor the other way round
+		field(h, "stream")
+	}
 	members := make([]llmgateway.Member, 0, 16)
 	for i, m := range req.Members {
 		// Of members that repeat the last one counts.

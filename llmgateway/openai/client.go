@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -29,6 +30,8 @@ type Client struct {
 	// Transport sends the requests; [DefaultTransport] if nil. Redirects are not followed: they would take the API key
 	// to another server.
 	Transport http.RoundTripper
+	// Endpoints are the APIs that the server speaks besides chat's.
+	Endpoints []llmgateway.Operation
 
 	once         sync.Once
 	events, json http.Header // Header and what every request has, by what is accepted
@@ -80,6 +83,9 @@ const maxHeader = 256 << 10
 
 var defaultTransport = sync.OnceValue(DefaultTransport)
 
+// Speaks implements llmgateway.Speaker.
+func (c *Client) Speaks(op llmgateway.Operation) bool { return slices.Contains(c.Endpoints, op) }
+
 // Generate implements llmgateway.Provider.
 func (c *Client) Generate(ctx context.Context, req *llmgateway.Request) iter.Seq2[llmgateway.Event, error] {
 	return func(yield func(llmgateway.Event, error) bool) {
@@ -116,10 +122,7 @@ func (c *Client) send(ctx context.Context, req *llmgateway.Request) (*http.Respo
 	segments, size := splice(req)
 	u := *c.BaseURL
 	u.Path += path(req.Operation)
-	header := c.json
-	if req.Stream {
-		header = c.events
-	}
+	header := c.headerFor(req)
 	if sending := llmgateway.ContextTrace(ctx).Sending; sending != nil {
 		if more := sending(ctx); len(more) > 0 {
 			header = header.Clone() // it is every request's
@@ -202,8 +205,29 @@ func (c *Client) prepare() {
 	c.events.Set("Accept", "text/event-stream")
 }
 
+// headerFor returns the header to send with a request.
+func (c *Client) headerFor(req *llmgateway.Request) http.Header {
+	header := c.json
+	if req.Stream {
+		header = c.events
+	}
+	if !req.Operation.Foreign() {
+		return header
+	}
+	header = header.Clone()
+	maps.Copy(header, req.Forward)
+	if req.Operation == llmgateway.Messages && header.Get("Anthropic-Version") == "" {
+		header.Set("Anthropic-Version", "2023-06-01")
+	}
+	return header
+}
+
 func path(op llmgateway.Operation) string {
 	switch op {
+	case llmgateway.Messages:
+		return "/messages"
+	case llmgateway.Responses:
+		return "/responses"
 	case llmgateway.Completion:
 		return "/completions"
 	case llmgateway.Embeddings:

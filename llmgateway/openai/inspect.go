@@ -20,12 +20,17 @@ type inspector struct {
 	carried bool
 	// finished counts the finish reasons. A request for several answers gets one for each.
 	finished int
+	// prompt is what another API said of the prompt at the beginning.
+	prompt llmgateway.Usage
 	// timed is what llama.cpp's timings add up to.
 	timed llmgateway.Usage
 }
 
 // inspect returns the event for data, which must be valid JSON. An event that is an error object is returned as err.
 func (in *inspector) inspect(data []byte, whole bool) (event llmgateway.Event, err error) {
+	if in.operation.Foreign() {
+		return in.native(data, whole)
+	}
 	if _, ok := in.last.text(data); ok {
 		return llmgateway.Event{Data: data, Carries: true}, nil
 	}

@@ -253,26 +253,47 @@ func place(list []any, next any) int {
 	})
 }
 
-// placeCall does the same for a tool call. Some servers leave out the index or give the same one to all calls, and some
-// make up a new id for every piece: a piece begins another call if it says so by its id and its name.
+// placeCall does the same for a tool call.
 func placeCall(list []any, next any) int {
-	index, indexed := indexOf(next)
-	id, name := call(next)
-	for i, old := range slices.Backward(list) {
-		oldIndex, _ := indexOf(old)
-		oldID, _ := call(old)
+	calls := make([]CallRef, len(list))
+	for i, old := range list {
+		calls[i] = callRef(old)
+	}
+	return PlaceCall(calls, callRef(next))
+}
+
+// CallRef is what tells the pieces of one streamed tool call from those of another.
+type CallRef struct {
+	// Index is the number as it is written, or empty if there is none.
+	Index string
+	// ID and Name are empty if the piece does not say them.
+	ID, Name string
+}
+
+// PlaceCall returns which call the next piece belongs to, or -1 if it begins another one. Some servers leave out the index or
+// give the same one to all calls, and some make up a new id for every piece: a piece begins another call if it says so by
+// its id and its name.
+func PlaceCall(calls []CallRef, next CallRef) int {
+	indexed := next.Index != ""
+	for i, old := range slices.Backward(calls) {
 		switch {
-		case indexed && oldIndex != index:
-		case id != "" && oldID == id:
+		case indexed && old.Index != next.Index:
+		case next.ID != "" && old.ID == next.ID:
 			return i
-		case !indexed && id != "":
-		case name != "" && (!indexed || id != "" && oldID != ""):
+		case !indexed && next.ID != "":
+		case next.Name != "" && (!indexed || next.ID != "" && old.ID != ""):
 			return -1
 		default:
 			return i
 		}
 	}
 	return -1
+}
+
+func callRef(element any) CallRef {
+	index, _ := indexOf(element)
+	id, name := call(element)
+	return CallRef{Index: index.String(), ID: id, Name: name}
 }
 
 // call returns a tool call's id and what it calls.

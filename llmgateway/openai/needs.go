@@ -64,7 +64,7 @@ func MinTokens(r *llmgateway.Request) int {
 	case llmgateway.Chat:
 	case llmgateway.Completion:
 		name = "prompt"
-	case llmgateway.Embeddings:
+	case llmgateway.Embeddings, llmgateway.Messages, llmgateway.Responses: // the latter are measured by their translation
 		return 0
 	}
 	m, ok := r.Lookup(name)

@@ -17,15 +17,17 @@ import (
 // status and header.
 const firstPing = 5 * time.Second
 
-// Pinger tells the client of a stream that it has not been forgotten, while a model is loaded or a queue is long: it sends
-// comments, which clients skip. The first one also sends the status 200 and the header. What fails after it is told in the
-// stream, and fields that are set after it are told in a comment.
+// Pinger tells a client that it has not been forgotten, while a model is loaded or a queue is long: it sends what clients
+// skip, comments in a stream and white space in front of a JSON object. The first one also sends the status 200 and the
+// header. What fails after it is told in the body, and fields that are set after it are told in a comment or not at all.
 //
 // Until Stop returns the Pinger may use the client's http.ResponseWriter, its header too, and nobody else may. All methods
 // may be called on a nil Pinger, which never pings.
 type Pinger struct {
 	interval time.Duration
 	left     context.CancelCauseFunc
+	begin    func(http.ResponseWriter) // sends the status and the header
+	text     string
 
 	// mu guards what follows and, until stopped, w. A ping is sent by the timer's goroutine, which holds mu.
 	mu      sync.Mutex
@@ -39,10 +41,21 @@ type Pinger struct {
 // If a ping cannot be sent, left is called with the reason, and there
 // are no more.
 func StartPinger(w http.ResponseWriter, interval time.Duration, left context.CancelCauseFunc) *Pinger {
-	p := &Pinger{interval: interval, left: left, w: w}
+	p := &Pinger{interval: interval, left: left, begin: beginStream, text: ": ping\n\n", w: w}
+	return p.start(min(firstPing, interval))
+}
+
+// StartPadding does the same for a client that waits for a whole answer: it sends white space in front of it, first after
+// the time given and then after each further interval.
+func StartPadding(w http.ResponseWriter, first, interval time.Duration, left context.CancelCauseFunc) *Pinger {
+	p := &Pinger{interval: interval, left: left, begin: beginWhole, text: " ", w: w}
+	return p.start(first)
+}
+
+func (p *Pinger) start(first time.Duration) *Pinger {
 	p.mu.Lock() // the timer may be fast
 	defer p.mu.Unlock()
-	p.timer = time.AfterFunc(min(firstPing, interval), p.ping)
+	p.timer = time.AfterFunc(first, p.ping)
 	return p
 }
 
@@ -60,10 +73,10 @@ func (p *Pinger) ping() {
 		}
 	}()
 	if p.sent == nil {
-		beginStream(p.w)
+		p.begin(p.w)
 		p.sent = p.w.Header().Clone()
 	}
-	_, err := p.w.Write([]byte(": ping\n\n"))
+	_, err := p.w.Write([]byte(p.text))
 	if err == nil {
 		err = http.NewResponseController(p.w).Flush()
 	}
@@ -85,8 +98,9 @@ func (p *Pinger) Stop() {
 	p.timer.Stop()
 }
 
-// began stops the pinger and reports whether it has sent the header.
-func (p *Pinger) began() bool {
+// Began stops the pinger and reports whether it has sent the status and the header, so that an error cannot be told by them
+// any more.
+func (p *Pinger) Began() bool {
 	p.Stop()
 	return p != nil && p.sent != nil
 }

@@ -34,6 +34,7 @@ func PromptTokens(r *llmgateway.Request) int {
 		e.member(r, "prompt")
 	case llmgateway.Embeddings:
 		e.member(r, "input")
+	case llmgateway.Messages, llmgateway.Responses: // their translation is a chat
 	}
 	return e.texts.Tokens() + e.more
 }

@@ -3,7 +3,6 @@ package openai
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"unicode/utf8"
 
 	"github.com/tidwall/gjson"
@@ -21,13 +20,7 @@ func Read(op llmgateway.Operation, body *llmgateway.Body) (*llmgateway.Request, 
 	r.Body = body
 	members, err := scanObject(body.Bytes, r.members[:0])
 	if err != nil {
-		message := "the request body is not a JSON object"
-		if syntax, ok := errors.AsType[*syntaxError](err); ok && len(body.Bytes) > 0 {
-			message = "the request body is " + syntax.Error()
-		} else if len(body.Bytes) == 0 {
-			message = "the request body is empty; send a JSON object"
-		}
-		return nil, &llmgateway.Error{Kind: llmgateway.InvalidRequest, Message: message, Code: "invalid_json"}
+		return nil, notObject(body.Bytes, err)
 	}
 	r.Members = members
 	if r.Model, err = r.str("model"); err != nil {

@@ -83,7 +83,7 @@ func extraMembers(r *llmgateway.Request) string {
 
 // asksUsage reports whether a provider is to be asked for a stream's usage although the client did not.
 func asksUsage(r *llmgateway.Request) bool {
-	return r.Stream && !r.ClientUsage && (!r.UsageComes || !r.ClientStream)
+	return r.Stream && !r.Operation.Foreign() && !r.ClientUsage && (!r.UsageComes || !r.ClientStream)
 }
 
 func lastIndex(members []llmgateway.Member, name string) int {

@@ -22,19 +22,50 @@ import (
 //
 // A header field [ResumedField] that is set while the stream is sent is told in a comment at its end.
 func Write(w http.ResponseWriter, req *llmgateway.Request, events iter.Seq2[llmgateway.Event, error], pinger *Pinger, last func() string) error {
+	if req.ClientStream && !req.ClientUsage {
+		events = withoutUsage(events)
+	}
+	form := Form{End: "data: [DONE]\n\n", Broken: func(e *llmgateway.Error) [][]byte { return [][]byte{ErrorBody(e)} }}
+	return form.Write(w, req, events, pinger, last)
+}
+
+// withoutUsage leaves out the events that are there for a stream's usage only.
+func withoutUsage(events iter.Seq2[llmgateway.Event, error]) iter.Seq2[llmgateway.Event, error] {
+	return func(yield func(llmgateway.Event, error) bool) {
+		for event, err := range events {
+			if err == nil && onlyUsage(event) {
+				continue
+			}
+			if !yield(event, err) {
+				return
+			}
+		}
+	}
+}
+
+// Form is how an API frames its answers.
+type Form struct {
+	// Named is true if each event of a stream is named after its member "type".
+	Named bool
+	// End ends a whole stream.
+	End string
+	// Broken returns the events that end a stream which broke.
+	Broken func(*llmgateway.Error) [][]byte
+}
+
+// Write sends an answer as [Write] does, in another form. An event without data only makes sure that those before it are
+// sent.
+func (f *Form) Write(w http.ResponseWriter, req *llmgateway.Request, events iter.Seq2[llmgateway.Event, error], pinger *Pinger, last func() string) error {
 	defer pinger.Stop()
 	if !req.ClientStream {
-		return writeWhole(w, events)
+		return writeWhole(w, events, pinger)
 	}
 	buf := eventBuffers.Get().(*[eventBuffer]byte)
 	defer eventBuffers.Put(buf)
-	s := stream{w: w, flusher: http.NewResponseController(w), pinger: pinger, pending: buf[:0]}
+	s := stream{form: f, w: w, flusher: http.NewResponseController(w), pinger: pinger, pending: buf[:0]}
 	for event, err := range events {
 		if err != nil {
 			return s.fail(err)
-		}
-		if onlyUsage(event) && !req.ClientUsage {
-			continue
 		}
 		if err := s.send(event.Data, !event.More); err != nil {
 			return &BrokenError{Err: &llmgateway.Error{Kind: llmgateway.Canceled, Message: "the client closed the stream", Err: err}}
@@ -49,7 +80,7 @@ func Write(w http.ResponseWriter, req *llmgateway.Request, events iter.Seq2[llmg
 			s.pending = append(s.pending, ": "+oneLine.Replace(comment)+"\n\n"...)
 		}
 	}
-	s.pending = append(s.pending, "data: [DONE]\n\n"...)
+	s.pending = append(s.pending, f.End...)
 	_, _ = w.Write(s.pending)
 	return nil
 }
@@ -71,29 +102,48 @@ func (e *BrokenError) Error() string { return "broken answer: " + e.Err.Error() 
 // Unwrap returns the cause.
 func (e *BrokenError) Unwrap() error { return e.Err }
 
-func writeWhole(w http.ResponseWriter, events iter.Seq2[llmgateway.Event, error]) error {
+func writeWhole(w http.ResponseWriter, events iter.Seq2[llmgateway.Event, error], pinger *Pinger) error {
 	empty := true
 	for event, err := range events {
+		began := pinger.Began()
 		if err != nil {
-			return err
+			return failWhole(w, err, began)
 		}
 		empty = false
-		h := w.Header()
-		h.Set("Content-Type", "application/json")
-		h.Set("Content-Length", strconv.Itoa(len(event.Data)))
-		w.WriteHeader(http.StatusOK)
+		if !began {
+			w.Header().Set("Content-Length", strconv.Itoa(len(event.Data)))
+			beginWhole(w)
+		}
 		if _, err := w.Write(event.Data); err != nil {
 			return &BrokenError{Err: &llmgateway.Error{Kind: llmgateway.Canceled, Message: "the client closed the connection", Err: err}}
 		}
 	}
 	if empty {
-		return nothingInIt()
+		return failWhole(w, nothingInIt(), pinger.Began())
 	}
 	return nil
 }
 
+// beginWhole sends the status and the header of a whole answer.
+func beginWhole(w http.ResponseWriter) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusOK)
+}
+
+// failWhole sends the error in place of the answer if the header has been sent. Otherwise it is the caller's.
+func failWhole(w http.ResponseWriter, err error, began bool) error {
+	if !began {
+		return err
+	}
+	if e := llmgateway.AsError(err); e.Kind != llmgateway.Canceled {
+		_, _ = w.Write(ErrorBody(e))
+	}
+	return &BrokenError{Err: err, Empty: true}
+}
+
 // stream writes server-sent events.
 type stream struct {
+	form    *Form
 	w       http.ResponseWriter
 	flusher *http.ResponseController
 	pinger  *Pinger
@@ -108,11 +158,7 @@ func (s *stream) send(data []byte, flush bool) error {
 	if !s.begun {
 		s.begin()
 	}
-	s.pending = append(s.pending, "data: "...)
-	if bytes.IndexByte(data, '\n') >= 0 {
-		data = bytes.ReplaceAll(data, []byte("\n"), []byte("\ndata: "))
-	}
-	s.pending = append(append(s.pending, data...), "\n\n"...)
+	s.frame(data)
 	if !flush && len(s.pending) < maxPending {
 		return nil
 	}
@@ -124,10 +170,26 @@ func (s *stream) send(data []byte, flush bool) error {
 	return s.flusher.Flush()
 }
 
+// frame appends an event to what is pending.
+func (s *stream) frame(data []byte) {
+	if len(data) == 0 {
+		return
+	}
+	if s.form.Named {
+		s.pending = append(append(s.pending, "event: "...), oneLine.Replace(gjson.GetBytes(data, "type").Str)...)
+		s.pending = append(s.pending, '\n')
+	}
+	s.pending = append(s.pending, "data: "...)
+	if bytes.IndexByte(data, '\n') >= 0 {
+		data = bytes.ReplaceAll(data, []byte("\n"), []byte("\ndata: "))
+	}
+	s.pending = append(append(s.pending, data...), "\n\n"...)
+}
+
 // begin sends the header, unless a ping has: then it tells what has become known since.
 func (s *stream) begin() {
 	s.begun = true
-	if s.pinger.began() {
+	if s.pinger.Began() {
 		s.pending = append(s.pending, s.pinger.late()...)
 		return
 	}
@@ -160,13 +222,15 @@ func (s *stream) resumed() string {
 // fail ends the stream. If nothing has been sent there is none yet, and the error is the caller's.
 func (s *stream) fail(err error) error {
 	empty := !s.begun
-	if empty && !s.pinger.began() {
+	if empty && !s.pinger.Began() {
 		return err
 	}
 	e := llmgateway.AsError(err)
 	s.pending = append(s.pending, s.resumed()...)
 	if e.Kind != llmgateway.Canceled {
-		_ = s.send(ErrorBody(e), true)
+		for _, data := range s.form.Broken(e) {
+			_ = s.send(data, true)
+		}
 	}
 	return &BrokenError{Err: err, Empty: empty}
 }
@@ -174,7 +238,11 @@ func (s *stream) fail(err error) error {
 // WriteError answers a request that failed with OpenAI's error object.
 func WriteError(w http.ResponseWriter, err error) {
 	e := llmgateway.AsError(err)
-	body := ErrorBody(e)
+	WriteErrorBody(w, e, ErrorBody(e))
+}
+
+// WriteErrorBody answers a request that failed with an error object of the caller's.
+func WriteErrorBody(w http.ResponseWriter, e *llmgateway.Error, body []byte) {
 	h := w.Header()
 	if e.RetryAfter > 0 {
 		seconds := (e.RetryAfter + time.Second - 1) / time.Second

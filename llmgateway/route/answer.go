@@ -33,8 +33,14 @@ type attempt struct {
 // begin makes an attempt at a target that was chosen for the next one, and returns the context for it.
 func (a *answer) begin(ctx context.Context, target choice) (context.Context, *attempt) {
 	t := &attempt{choice: target, req: *a.run.req, began: time.Now()}
+	if native := target.native(target.provider(t.req.Model), &t.req); native != nil && a.broke == nil {
+		t.req.Operation, t.req.Body, t.req.Members, t.req.Additions = native.Operation, native.Body, native.Members, nil
+	}
 	t.req.Model = target.model(t.req.Model)
 	t.info = llmgateway.Attempt{Provider: target.Name, Model: t.req.Model, Price: target.Price, Number: a.run.attempts}
+	if p := llmgateway.ProviderOf(target.Provider, t.req.Model); t.req.Exchange != nil && p != nil {
+		t.info.Context = target.limits(p).Context
+	}
 	if a.trace.Attempting != nil {
 		ctx = a.trace.Attempting(ctx, t.info)
 	}
@@ -76,7 +82,7 @@ func (a *answer) answerWith(ctx context.Context, t *attempt, events iter.Seq2[ll
 	case !a.committed:
 		a.failed(t, err)
 		return false
-	case a.transcript == nil || !a.transcript.CanResume():
+	case a.transcript == nil || t.req.Operation.Foreign() || !a.transcript.CanResume():
 		a.yield(llmgateway.Event{}, err)
 		return true
 	}
@@ -145,7 +151,7 @@ func hold(held []llmgateway.Event, event llmgateway.Event) []llmgateway.Event {
 
 // forward passes one event on, and reports whether there may be more.
 func (a *answer) forward(event llmgateway.Event) bool {
-	if a.transcript != nil {
+	if a.transcript != nil && !event.Native {
 		a.transcript.Follow(event)
 	}
 	return a.yield(event, nil)

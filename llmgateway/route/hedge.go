@@ -96,7 +96,15 @@ func (h *Hedge) began(t *Target, took time.Duration) {
 
 // hedged reports whether the next attempt may get a rival.
 func (u *run) hedged() bool {
-	return u.router.Hedge != nil && u.attempts == 1 && len(u.left) > 0 && u.req.Operation != llmgateway.Embeddings
+	return u.router.Hedge != nil && u.attempts == 1 && len(u.left) > 0 && u.req.Operation != llmgateway.Embeddings && u.streams()
+}
+
+// streams reports whether all targets can be asked to stream. One that answers in the words of another API can only if the
+// client wants a stream.
+func (u *run) streams() bool {
+	return u.req.Native == nil || u.req.ClientStream || !slices.ContainsFunc(u.router.Targets, func(t *Target) bool {
+		return t.native(t.provider(u.req.Model), u.req) != nil
+	})
 }
 
 // rival chooses a second target, one that is up and has not been tried. It does not wait.

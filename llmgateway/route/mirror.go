@@ -96,6 +96,7 @@ func (m *Mirror) send(req *llmgateway.Request) {
 		return
 	}
 	copied := *req
+	copied.Native = nil // its body does not stay
 	copied.Model = c.Model
 	// The bytes stay until the copy has been sent, whatever becomes of the real request meanwhile.
 	req.Body.Retain()

@@ -58,6 +58,9 @@ func (u *run) unfit(t *Target) *llmgateway.Error {
 	if !t.Drain.Since().IsZero() {
 		return errDrained
 	}
+	if u.req.Untranslated != nil && t.native(p, u.req) == nil {
+		return u.req.Untranslated
+	}
 	if err := u.demand.unmet(t.limits(p)); err != nil {
 		return err
 	}

@@ -34,6 +34,12 @@ func (t *Table) Generate(ctx context.Context, req *llmgateway.Request) iter.Seq2
 	return wishes[0].generate(ctx, t)
 }
 
+// Check returns what is wrong with the model or the provider that a request names, or nil.
+func (t *Table) Check(req *llmgateway.Request) error {
+	_, _, err := t.resolve(req)
+	return err
+}
+
 // resolve finds the router for a request. The request it returns has the name that targets without a model of their own
 // are asked for, and the provider if the client named one before a slash.
 func (t *Table) resolve(req *llmgateway.Request) (*Router, *llmgateway.Request, error) {

@@ -105,13 +105,27 @@ func (t *Target) generate(ctx context.Context, req *llmgateway.Request, first bo
 	if i, ok := p.(llmgateway.Identifier); ok {
 		scope.Provider = i.Identity()
 	}
+	if req.Exchange != nil {
+		scope.Provider += "\n" + req.Exchange.Identity()
+	}
 	return t.Cache.Generate(ctx, scope, req, func(ctx context.Context, req *llmgateway.Request) iter.Seq2[llmgateway.Event, error] {
 		return t.attempt(ctx, p, req, first)
 	})
 }
 
-// attempt asks the provider, and takes in what becomes of it.
+// attempt asks the provider, by way of the request's exchange if it has one.
 func (t *Target) attempt(ctx context.Context, p llmgateway.Provider, req *llmgateway.Request, first bool) iter.Seq2[llmgateway.Event, error] {
+	if req.Exchange == nil {
+		return t.ask(ctx, p, req, first)
+	}
+	to := llmgateway.Destination{Provider: t.Name, Model: req.Model, Limits: t.limits(p)}
+	return req.Exchange.Attempt(ctx, to, req, func(ctx context.Context, req *llmgateway.Request) iter.Seq2[llmgateway.Event, error] {
+		return t.ask(ctx, p, req, first)
+	})
+}
+
+// ask asks the provider, and takes in what becomes of it.
+func (t *Target) ask(ctx context.Context, p llmgateway.Provider, req *llmgateway.Request, first bool) iter.Seq2[llmgateway.Event, error] {
 	events := t.limited(ctx, p, req)
 	if t.State == nil {
 		return events
@@ -134,7 +148,7 @@ func (t *Target) limited(ctx context.Context, p llmgateway.Provider, req *llmgat
 
 // streams reports whether the provider is asked for a stream.
 func (t *Target) streams(req *llmgateway.Request) bool {
-	return req.Stream || t.FirstTokenTimeout > 0 && req.Operation != llmgateway.Embeddings
+	return req.Stream || t.FirstTokenTimeout > 0 && req.Operation != llmgateway.Embeddings && !req.Operation.Foreign()
 }
 
 // watch ends the attempt when a deadline passes. Deadlines are timers that cancel the attempt's context, so that
@@ -148,7 +162,9 @@ func (t *Target) watch(ctx context.Context, p llmgateway.Provider, req *llmgatew
 		}
 		idle := newDeadline(cancel)
 		defer idle.stop()
-		idle.set(t.FirstTokenTimeout, "no first token")
+		if req.Stream || !req.Operation.Foreign() {
+			idle.set(t.FirstTokenTimeout, "no first token")
+		}
 		committed := false
 		for event, err := range p.Generate(ctx, req) {
 			if err != nil {

@@ -1,0 +1,20 @@
+package anthropic
+
+import (
+	"testing"
+
+	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/dialect/dialecttest"
+)
+
+// request is what the answers are to.
+const request = `{"model":"m","max_tokens":9,"stop_sequences":["END"],"messages":[{"role":"user","content":"x"}]}`
+
+func TestRequestsBecomeChats(t *testing.T) { dialecttest.Requests(t, Read) }
+
+func TestAnswersBecomeMessages(t *testing.T) {
+	dialecttest.Answers(t, Read, Write, request)
+}
+
+func FuzzRead(f *testing.F) { dialecttest.FuzzRead(f, Read) }
+
+func FuzzWrite(f *testing.F) { dialecttest.FuzzAnswer(f, Read, Write, request) }

@@ -1,0 +1,153 @@
+package bytebot
+
+import (
+	"bytes"
+	"cmp"
+	"slices"
+	"strings"
+)
+
+// streak is how often a model has done the same at the end of a conversation.
+type streak struct {
+	count int
+	// text is what the model said last, if it said something each time and called nothing.
+	text string
+	// call is the call that it made each time, while what it saw stayed the same.
+	call string
+}
+
+// step is one turn of the model.
+type step struct {
+	last  int // the last kind of message of it: a text, reasoning, calls
+	text  string
+	calls []string
+	seen  span // the last screenshot behind it
+	// human is set if a person said something behind it.
+	human bool
+}
+
+const (
+	sayingStep = iota
+	thinkingStep
+	callingStep
+)
+
+// streak returns what the model repeats. Words are a repetition in any case: the agent does nothing about them and asks again.
+func (c *conversation) streak() streak {
+	steps := c.steps()
+	if len(steps) == 0 || steps[len(steps)-1].human {
+		return streak{}
+	}
+	last := steps[len(steps)-1]
+	var s streak
+	for i := len(steps) - 1; i >= 0 && (i == len(steps)-1 || !steps[i].human); i-- {
+		if !c.same(steps[i], last) {
+			break
+		}
+		s.count++
+	}
+	if len(last.calls) == 0 {
+		s.text = last.text
+	} else {
+		s.call = strings.Join(last.calls, ", ")
+	}
+	return s
+}
+
+// same reports whether two turns were equal: words both times, or equal calls with equal screenshots behind them.
+func (c *conversation) same(a, b step) bool {
+	if len(a.calls) != len(b.calls) {
+		return false
+	}
+	for i := range a.calls {
+		if a.calls[i] != b.calls[i] {
+			return false
+		}
+	}
+	return len(a.calls) == 0 || bytes.Equal(a.seen.in(c.body), b.seen.in(c.body))
+}
+
+// steps returns the model's turns. The agent sends a turn as a text, then reasoning, then calls, each as a message of its own
+// or left out. A call that comes again belongs to another turn: the agent passes over calls of tools that it does not know.
+func (c *conversation) steps() (steps []step) {
+	images := c.images
+	between := true
+	for i, m := range c.messages {
+		for len(images) > 0 && images[0].message == i {
+			if len(steps) > 0 {
+				steps[len(steps)-1].seen = images[0].url
+			}
+			images = images[1:]
+		}
+		if m.role != assistant {
+			between = true
+			if m.role == user && c.says(m) && len(steps) > 0 {
+				steps[len(steps)-1].human = true
+			}
+			continue
+		}
+		kind := sayingStep
+		switch {
+		case len(m.calls) > 0:
+			kind = callingStep
+		case !m.reasoning.none():
+			kind = thinkingStep
+		}
+		made := make([]string, len(m.calls))
+		for i, call := range m.calls {
+			made[i] = call.name + " " + text(call.arguments.in(c.body))
+		}
+		if between || kind <= steps[len(steps)-1].last && (kind != callingStep || slices.Contains(steps[len(steps)-1].calls, made[0])) {
+			steps = append(steps, step{})
+		}
+		between = false
+		last := &steps[len(steps)-1]
+		last.last = kind
+		if c.says(m) {
+			last.text = text(m.content.in(c.body))
+		}
+		last.calls = append(last.calls, made...)
+	}
+	return steps
+}
+
+func (c *Config) loopNudge() int { return cmp.Or(c.LoopNudge, 3) }
+
+func (c *Config) loopHelp() int { return cmp.Or(c.LoopHelp, 6) }
+
+// waiting reports whether the model does nothing but wait, for which it may have a reason.
+func (s streak) waiting() bool { return strings.HasPrefix(s.call, "computer_wait ") }
+
+// reached reports whether the streak is as long as a limit. Waiting may last longer.
+func (s streak) reached(limit int) bool {
+	const patience = 4
+	if s.waiting() {
+		limit *= patience
+	}
+	return limit > 0 && s.count >= limit
+}
+
+// nudge is what is said to a model that repeats itself.
+func (s streak) nudge() string {
+	if s.call == "" {
+		return "You have answered with words only, several times. Words have no effect here. Call one of the tools now. If the task is done, or you cannot go on without help, call set_task_status."
+	}
+	return "You have made the same call several times and the screen has not changed. Do something else: other coordinates, other keys, another way. If nothing helps, call set_task_status with needs_help and say what is in the way."
+}
+
+// help is what is said to the user when a nudge did not help.
+func (s streak) help() string {
+	if s.call == "" {
+		return "The model answers with words and does not use the computer. It said last: " + shorten(s.text)
+	}
+	return "The model has made the same call again and again while the screen stayed the same: " + shorten(s.call)
+}
+
+// shorten keeps what is quoted for the user readable.
+func shorten(s string) string {
+	const most = 1000
+	if runes := []rune(strings.TrimSpace(s)); len(runes) > most {
+		return string(runes[:most]) + "..."
+	}
+	return strings.TrimSpace(s)
+}

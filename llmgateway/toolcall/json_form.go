@@ -1,0 +1,111 @@
+package toolcall
+
+import (
+	"errors"
+	"slices"
+	"strings"
+)
+
+var (
+	nameKeys     = []string{"name", "tool_name", "function_name", "tool", "function", "action"}
+	argumentKeys = []string{"arguments", "parameters", "input", "args", "params", "tool_input", "action_input"}
+	wrapperKeys  = []string{"tool_calls", "tool_call", "function_call", "function", "tool"}
+)
+
+// readCalls reads v as a call or a list of calls. If marked, the text said that it is one: then it may have no arguments, or
+// have them beside its name.
+func readCalls(v value, marked bool) ([]Call, bool) {
+	switch v.kind {
+	case list:
+		var calls []Call
+		for _, e := range v.elements {
+			more, ok := readCalls(e, marked)
+			if !ok || e.kind == list {
+				return nil, false
+			}
+			calls = append(calls, more...)
+		}
+		return calls, len(calls) > 0
+	case object:
+		for _, key := range wrapperKeys {
+			if inner, ok := v.member(key); ok && inner.kind != text {
+				calls, ok := readCalls(inner, marked)
+				if id, _ := v.member("id"); ok && len(calls) == 1 && calls[0].ID == "" {
+					calls[0].ID = id.text
+				}
+				return calls, ok
+			}
+		}
+		call, ok := readCall(v, marked)
+		return []Call{call}, ok
+	default:
+		return nil, false
+	}
+}
+
+func readCall(v value, marked bool) (Call, bool) {
+	var call Call
+	nameKey := ""
+	for _, key := range nameKeys {
+		if name, ok := v.member(key); ok && name.kind == text && strings.TrimSpace(name.text) != "" {
+			call.Name, nameKey = strings.TrimSpace(name.text), key
+			break
+		}
+	}
+	if nameKey == "" {
+		return call, false
+	}
+	id, _ := v.member("id")
+	call.ID = id.text
+	for _, key := range argumentKeys {
+		if arguments, ok := v.member(key); ok {
+			call.Arguments = arguments.String()
+			if arguments.kind == text {
+				call.Arguments = arguments.text
+			}
+			return call, marked || arguments.kind == object || arguments.kind == text && strings.HasPrefix(strings.TrimSpace(arguments.text), "{")
+		}
+	}
+	rest := v.without(nameKey).without("id").without("type")
+	call.Arguments = rest.String()
+	return call, marked || len(rest.names) == 0
+}
+
+// likely reports whether what is not marked as calls can only be meant as such: all of an offered tool, and those without
+// arguments by its very name.
+func (t *Tools) likely(calls []Call) bool {
+	return len(calls) > 0 && !slices.ContainsFunc(calls, func(c Call) bool {
+		arguments, err := readArguments(c.Arguments)
+		if err != nil || len(arguments.names) == 0 {
+			return !t.Offers(c.Name)
+		}
+		return len(t.candidates(c.Name, arguments)) == 0
+	})
+}
+
+// readBare reads calls in JSON that nothing marks, alone on their lines.
+func (t *Tools) readBare(s string, final bool) match {
+	if !mayBeCall(s) {
+		return match{}
+	}
+	v, n, err := parse(s)
+	if err != nil {
+		return match{wait: !final && errors.Is(err, errIncomplete)}
+	}
+	calls, ok := readCalls(v, false)
+	if !ok || !t.likely(calls) {
+		return match{}
+	}
+	rest := strings.TrimLeft(s[n:], " \t\r;,")
+	for _, end := range []string{"<|eot_id|>", "<|eom_id|>", "<|im_end|>", "</tool_call>"} {
+		if strings.HasPrefix(rest, end) {
+			rest = strings.TrimLeft(rest[len(end):], " \t\r")
+		} else if !final && begins(end, rest) {
+			return match{wait: true}
+		}
+	}
+	if rest != "" && rest[0] != '\n' && rest[0] != '{' {
+		return match{}
+	}
+	return match{size: len(s) - len(rest), calls: calls}
+}
