@@ -136,7 +136,11 @@ func (rec *record) outrun(a llmgateway.Attempt) {
 func (rec *record) cached(use llmgateway.CacheUse) { rec.asked = use }
 
 // spent takes in what an attempt has used.
-func (rec *record) spent(s llmgateway.Spending) { rec.tally.Spent(s) }
+func (rec *record) spent(s llmgateway.Spending) {
+	if used := rec.tally.Spent(s); used.Cost > 0 {
+		costTotal.WithLabelValues(rec.model(), s.Attempt.Provider).Add(float64(used.Cost) / limit.USD)
+	}
+}
 
 // concealed takes in that the client is told by an answer what failed for good.
 func (rec *record) concealed(err error) {

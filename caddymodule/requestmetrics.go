@@ -4,7 +4,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
-	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/limit"
 )
 
 // The metrics of requests. They are the process's and not a configuration's, so that reloads do not forget what was counted.
@@ -31,7 +30,7 @@ var (
 	}, []string{"model", "provider", "kind"})
 	costTotal = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "caddy_llm_cost_usd_total",
-		Help: "What answers cost in US dollars, as providers say or by the targets' prices.",
+		Help: "What attempts cost in US dollars, as providers say or by the targets' prices, also those that were in vain.",
 	}, []string{"model", "provider"})
 	retriesTotal = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "caddy_llm_retries_total",
@@ -104,9 +103,6 @@ func (rec *record) count(err error) {
 		return
 	}
 	firstTokenSeconds.WithLabelValues(model, provider).Observe(rec.firstToken.Seconds())
-	if rec.used.Cost > 0 {
-		costTotal.WithLabelValues(model, provider).Add(float64(rec.used.Cost) / limit.USD)
-	}
 	rec.countTokens(model, provider, operation)
 	if err != nil {
 		return

@@ -50,8 +50,8 @@ func (t *Tally) Answering(a llmgateway.Attempt) {
 	t.priced = t.priced || a.Price != llmgateway.Price{}
 }
 
-// Spent takes in what an attempt has used.
-func (t *Tally) Spent(s llmgateway.Spending) {
+// Spent takes in what an attempt has used, and returns what it counts for.
+func (t *Tally) Spent(s llmgateway.Spending) Use {
 	usage := s.Used
 	if !s.Told {
 		t.estimate()
@@ -64,6 +64,7 @@ func (t *Tally) Spent(s llmgateway.Spending) {
 	t.used.Tokens += u.Tokens
 	t.used.Cost += u.Cost
 	t.priced = t.priced || s.Attempt.Price != llmgateway.Price{} || usage.Cost != nil
+	return u
 }
 
 // Priced reports whether it is known what the request costs.
