@@ -72,7 +72,7 @@ func newRecord(h *Handler, w http.ResponseWriter, r *http.Request) *record {
 func (rec *record) asks(req *llmgateway.Request) {
 	rec.request = req
 	if rec.spans != nil {
-		rec.spans.operation = string(req.Operation)
+		rec.spans.operation = operationName(req.Operation)
 	}
 }
 
@@ -136,7 +136,13 @@ func (rec *record) outrun(a llmgateway.Attempt) {
 func (rec *record) cached(use llmgateway.CacheUse) { rec.asked = use }
 
 // spent takes in what an attempt has used.
-func (rec *record) spent(s llmgateway.Spending) { rec.tally.Spent(s) }
+func (rec *record) spent(s llmgateway.Spending) {
+	before := rec.tally.Use().Cost
+	rec.tally.Spent(s)
+	if cost := rec.tally.Use().Cost - before; cost > 0 {
+		costTotal.WithLabelValues(rec.model(), s.Attempt.Provider).Add(float64(cost) / limit.USD)
+	}
+}
 
 // concealed takes in that the client is told by an answer what failed for good.
 func (rec *record) concealed(err error) {

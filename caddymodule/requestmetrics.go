@@ -4,7 +4,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
-	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/limit"
 )
 
 // The metrics of requests. They are the process's and not a configuration's, so that reloads do not forget what was counted.
@@ -31,7 +30,7 @@ var (
 	}, []string{"model", "provider", "kind"})
 	costTotal = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "caddy_llm_cost_usd_total",
-		Help: "What answers cost in US dollars, as providers say or by the targets' prices.",
+		Help: "What attempts cost in US dollars, as providers say or by the targets' prices, whether or not they were of use.",
 	}, []string{"model", "provider"})
 	retriesTotal = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "caddy_llm_retries_total",
@@ -97,16 +96,13 @@ func (rec *record) count(err error) {
 	if rec.request == nil {
 		return
 	}
-	operation := string(rec.request.Operation)
+	operation := operationName(rec.request.Operation)
 	genAIServerDuration.WithLabelValues(failure, operation, provider, model).Observe(rec.duration.Seconds())
 	generated := rec.cache.Result != llmgateway.CacheHit && rec.cache.Result != llmgateway.CacheShared
 	if rec.answer.Number == 0 || !generated {
 		return
 	}
 	firstTokenSeconds.WithLabelValues(model, provider).Observe(rec.firstToken.Seconds())
-	if rec.used.Cost > 0 {
-		costTotal.WithLabelValues(model, provider).Add(float64(rec.used.Cost) / limit.USD)
-	}
 	rec.countTokens(model, provider, operation)
 	if err != nil {
 		return
@@ -150,5 +146,15 @@ func (rec *record) countAttempt(a llmgateway.Attempt) {
 	if a.Err != nil {
 		failure = string(llmgateway.AsError(a.Err).Kind)
 	}
-	genAIClientDuration.WithLabelValues(failure, string(rec.request.Operation), a.Provider, rec.model()).Observe(a.Duration.Seconds())
+	genAIClientDuration.WithLabelValues(failure, operationName(rec.request.Operation), a.Provider, rec.model()).Observe(a.Duration.Seconds())
+}
+
+// operationName returns the conventions' name of an operation, in whichever dialect it was asked for.
+func operationName(op llmgateway.Operation) string {
+	switch op {
+	case llmgateway.Messages, llmgateway.Responses:
+		return string(llmgateway.Chat)
+	default:
+		return string(op)
+	}
 }
