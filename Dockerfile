@@ -10,7 +10,6 @@ ARG BUILD_IMAGE=docker.io/library/debian:12.15-slim
 ARG RUNTIME_IMAGE=docker.io/library/debian:12.15-slim
 
 FROM ${BUILD_IMAGE} AS tools
-SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 RUN apt-get update \
 	&& apt-get install -y --no-install-recommends ca-certificates g++ git golang-go npm \
 	&& rm -rf /var/lib/apt/lists/*
@@ -36,16 +35,15 @@ COPY caddymodule/ caddymodule/
 COPY llmgateway/ llmgateway/
 RUN mkdir -p /out/usr/bin \
 	&& GOAMD64="$GOAMD64" scripts/go.sh run ./caddymodule/cmd/build -o /out/usr/bin/caddy
-# What the image needs besides: certificates of authorities, and folders of the user that it runs as.
+# What the image needs besides.
 COPY deploy/container/llmgateway-healthcheck deploy/container/llmgateway-start /out/usr/local/bin/
 COPY Caddyfile /out/etc/caddy/
 COPY deploy/caddy/ /out/etc/caddy/deploy/caddy/
 COPY models/starter.gguf models/starter-mmproj.gguf /out/models/
 # Paths in the Caddyfile are relative to its folder there as in the repository, models too.
-RUN mkdir -p /out/etc/ssl/certs /out/config /out/data \
+RUN mkdir -p /out/etc/ssl/certs \
 	&& cp /etc/ssl/certs/ca-certificates.crt /out/etc/ssl/certs/ \
-	&& ln -s /models /out/etc/caddy/models \
-	&& chown 10001:10001 /out/config /out/data
+	&& ln -s /models /out/etc/caddy/models
 
 # What is in the image besides the packages of the image that it runs on, in CycloneDX's format.
 FROM caddy AS sbom
@@ -60,10 +58,13 @@ RUN mkdir /sbom \
 
 FROM ${RUNTIME_IMAGE} AS remote-only
 ARG RUNTIME_PACKAGES=
+# New volumes take their owner from here.
 # hadolint ignore=DL3008
-RUN if [ -n "$RUNTIME_PACKAGES" ]; then apt-get update \
-	&& apt-get install -y --no-install-recommends $RUNTIME_PACKAGES \
-	&& rm -rf /var/lib/apt/lists/*; fi
+RUN mkdir -p /config /data \
+	&& chown 10001:10001 /config /data \
+	&& if [ -n "$RUNTIME_PACKAGES" ]; then apt-get update \
+		&& apt-get install -y --no-install-recommends $RUNTIME_PACKAGES \
+		&& rm -rf /var/lib/apt/lists/*; fi
 COPY --from=caddy /out/ /
 COPY --from=sbom /sbom/llmgateway.cdx.json /usr/share/sbom/
 ENV XDG_CONFIG_HOME=/config XDG_DATA_HOME=/data HOME=/data

@@ -68,6 +68,41 @@ http://%[1]s, http://%[2]s {
 		{args[0]} {args[1]}
 	}
 }
+` + importingSites
+
+	// Everything that can be switched on for every request. The cache looks at each and keeps its answer, and never has it.
+	everythingSites = `
+(gateway) {
+	route {
+		request_header Cache-Control no-cache
+		llm_limit {
+			key everybody
+			tokens 1000000m per 1h
+			spend 1000000 USD per 1d
+			parallel 10000
+		}
+		llm {
+			provider up openai http://%[3]s/v1
+			model m {
+				to up {
+					price 1 2
+				}
+			}
+			fail_duration 30s
+			max_fails 3
+			max_fail_rate 50
+			lb_policy least_latency
+			resume on
+			cache memory
+			stream_idle_timeout 20s
+			timeout 10m
+			{args[0]} {args[1]}
+		}
+	}
+}
+` + importingSites
+
+	importingSites = `
 http://%[1]s {
 	import gateway lb_retries 0
 }

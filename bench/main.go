@@ -25,6 +25,7 @@ type options struct {
 	caddy   string // the program to measure; built if empty
 	against string // the program to compare it with, instead of reverse_proxy
 	quick   bool
+	all     bool // with everything switched on
 	only    string
 	profile string
 	rounds  int
@@ -35,6 +36,7 @@ func main() {
 	flag.StringVar(&o.caddy, "caddy", "", "measure this `program` instead of building ./caddymodule/cmd/caddy")
 	flag.StringVar(&o.against, "against", "", "compare with llm in this `program`, such as an earlier build, instead of with reverse_proxy")
 	flag.BoolVar(&o.quick, "quick", false, "take about 20 seconds instead of two minutes")
+	flag.BoolVar(&o.all, "everything", false, "switch on cache, breaker, limits and resuming for llm; the target is 1.1 times reverse_proxy then")
 	flag.StringVar(&o.only, "only", "", "measure only these `shapes`, as in small,1-MB,small-first-token-limit")
 	flag.StringVar(&o.profile, "profile", "", "write profiles of CPU time and allocations of the llm process to this `folder`")
 	flag.IntVar(&o.rounds, "rounds", 0, "measure in this many rounds, instead of 12, or 4 with -quick")
@@ -85,9 +87,16 @@ func run(o options) error {
 	}
 	defer upstream.close()
 
-	sides := [2]side{{"reverse_proxy", o.caddy, proxySites}, {"llm", o.caddy, gatewaySites}}
+	sites := gatewaySites
+	if o.all {
+		sites = everythingSites
+		for _, s := range shapes {
+			s.target = s.targetWithAll()
+		}
+	}
+	sides := [2]side{{"reverse_proxy", o.caddy, proxySites}, {"llm", o.caddy, sites}}
 	if o.against != "" {
-		sides[0] = side{"llm in " + filepath.Base(o.against), o.against, gatewaySites}
+		sides[0] = side{"llm in " + filepath.Base(o.against), o.against, sites}
 	}
 	fmt.Printf("%d cores, %s %s/%s, %d rounds\n\n", runtime.NumCPU(), runtime.Version(), runtime.GOOS, runtime.GOARCH, o.rounds)
 	results, err := measureAll(ctx, o, sides, shapes, work, upstream)

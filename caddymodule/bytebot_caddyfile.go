@@ -119,18 +119,16 @@ func (t *BytebotTarget) unmarshalWord(d *caddyfile.Dispenser) (known bool, err e
 	case "max_request":
 		return true, unmarshalSize(d, &t.MaxRequest)
 	case "coordinates":
-		var size [2]int
-		for i, arg := range d.RemainingArgs() {
-			n, err := strconv.Atoi(arg)
-			if err != nil || n <= 0 || i >= len(size) {
-				return true, d.Err("coordinates: write the width and the height of the screen as the model counts them, such as 1000 1000")
-			}
-			size[i] = n
-		}
-		if size[1] == 0 {
+		var width, height string
+		if !d.AllArgs(&width, &height) {
 			return true, d.ArgErr()
 		}
-		t.Coordinates = &size
+		w, err1 := strconv.Atoi(width)
+		h, err2 := strconv.Atoi(height)
+		if err1 != nil || err2 != nil || w <= 0 || h <= 0 {
+			return true, d.Err("coordinates: write the width and the height of the screen as the model counts them, such as 1000 1000")
+		}
+		t.Coordinates = &[2]int{w, h}
 		return true, nil
 	case "without":
 		if t.Without = d.RemainingArgs(); len(t.Without) == 0 {

@@ -50,13 +50,13 @@ var blocks = []block{
 		around: "%s",
 		words: with(loadBalanced, map[string]string{
 			"provider": "another echo", "model": "another", "first_token_timeout": "1s", "stream_idle_timeout": "1s", "timeout": "0s",
-			"ping_interval": "1s", "cache": "memory", "resume": "on",
+			"ping_interval": "1s", "cache": "memory", "resume": "on", "client": "bytebot",
 		}),
 		repeatable: []string{"provider", "model"},
 		more:       []string{"model"},
 		wrong: with(notBalanced, map[string][]string{
 			"first_token_timeout": notADuration, "stream_idle_timeout": notADuration, "timeout": notADuration,
-			"ping_interval": notADuration, "cache": {"disk"}, "resume": {"maybe"},
+			"ping_interval": notADuration, "cache": {"disk"}, "resume": {"maybe"}, "client": {"somebody"},
 		}),
 	},
 	{
@@ -99,9 +99,9 @@ var blocks = []block{
 	{
 		name:       "a provider",
 		around:     "provider own openai {\n%s\n}",
-		words:      map[string]string{"base_url": "http://localhost", "api_key": "{env.KEY}", "header": "X-Title title", "transport": "http"},
+		words:      map[string]string{"base_url": "http://localhost", "api_key": "{env.KEY}", "header": "X-Title title", "endpoints": "chat messages", "transport": "http"},
 		repeatable: []string{"header"},
-		more:       []string{"transport"}, // Caddy's own does not check
+		more:       []string{"endpoints", "transport"}, // Caddy's own does not check
 		wrong:      map[string][]string{"transport": {"smoke_signals"}, "header": {"X-Title"}},
 	},
 	{

@@ -61,12 +61,23 @@ func show(t *testing.T, tab context.Context, url string) string {
 	return title
 }
 
-// logIn opens a site with the password, which the browser then knows, and goes to its page.
+// logIn opens a site with the password, which the browser then knows, goes to its page, and waits until that has connected.
 func logIn(t *testing.T, tab context.Context, site string) {
 	t.Helper()
-	show(t, tab, strings.Replace(site, "://", "://admin:"+loginPassword+"@", 1)+"/")
+	show(t, tab, strings.Replace(site, "://", "://admin:"+loginPassword+"@", 1)+"/tasks")
 	if title := show(t, tab, site+"/"); title != "ui" {
 		t.Fatalf("%s: the page is %q", site, title)
+	}
+	converse(t, tab)
+}
+
+// converse says something over both of the page's websockets, and hears it again.
+func converse(t *testing.T, tab context.Context) {
+	t.Helper()
+	for _, socket := range []string{"events", "screen"} {
+		if got := evaluate(t, tab, `echo(`+socket+`, "hello")`); got != "hello" && got != "[object Blob]" {
+			t.Errorf("%s: got %q", socket, got)
+		}
 	}
 }
 
@@ -86,16 +97,7 @@ func TestABrowserWorksThroughTheDoor(t *testing.T) {
 	for _, site := range []string{d.url("https", "bytebot.localhost", "HTTPS_PORT"), d.url("http", "localhost", "BYTEBOT_UI_PORT")} {
 		t.Run(strings.SplitN(site, ":", 2)[0], func(t *testing.T) {
 			tab := d.browser(t)
-			talk := func() {
-				t.Helper()
-				for _, socket := range []string{"events", "screen"} {
-					if got := evaluate(t, tab, `echo(`+socket+`, "hello")`); got != "hello" && got != "[object Blob]" {
-						t.Errorf("%s: got %q", socket, got)
-					}
-				}
-			}
 			logIn(t, tab, site)
-			talk()
 			if got := evaluate(t, tab, `fetch("/api/tasks", {method: "POST", body: "{}"}).then(r => r.status)`); got != "200" {
 				t.Errorf("creating a task: got %s", got)
 			}
@@ -104,11 +106,11 @@ func TestABrowserWorksThroughTheDoor(t *testing.T) {
 			}
 			// What is open stays open when the configuration is loaded again.
 			d.reloadRepository(t)
-			talk()
+			converse(t, tab)
 			if title := show(t, tab, site+"/"); title != "ui" {
 				t.Errorf("the page is %q", title)
 			}
-			talk()
+			converse(t, tab)
 		})
 	}
 }

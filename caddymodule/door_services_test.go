@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os/exec"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -92,7 +93,7 @@ func TestModelsAnswerWhoHasAKeyForThem(t *testing.T) {
 			}
 			for i, path := range append(paths, row.path) {
 				want := row.without
-				if i == 0 {
+				if i == 0 || row.path == "/health" && site.url == d.url("http", "localhost", "LLM_API_PORT") {
 					want = row.with
 				}
 				a := d.call(t, client, row.method, site.url+path, row.body, "Authorization", "Bearer dummy-key-for-proxy")
@@ -193,6 +194,9 @@ func TestTheDesktopIsReachedByTheServicesOnly(t *testing.T) {
 
 // The browser in the desktop opens what pages tell it to. No listener lets it any further, whatever it knows.
 func TestTheDesktopReachesNothing(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("needs all of 127.0.0.0/8 to be loopback")
+	}
 	d := openDoor(t)
 	for _, site := range []struct{ url, host string }{
 		{d.url("https", "api.localhost", "HTTPS_PORT"), "api.localhost"},

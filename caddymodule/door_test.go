@@ -93,14 +93,16 @@ func openDoor(t *testing.T, env ...string) *door {
 		pem, err := os.ReadFile(authority)
 		return err == nil && d.roots.AppendCertsFromPEM(pem)
 	})
-	client := d.client("HTTP/1.1", "bytebot.localhost", "")
-	wait(t, "an open door", func() bool {
-		resp, err := client.Get(d.url("https", "bytebot.localhost", "HTTPS_PORT") + "/")
-		if err == nil {
-			_ = resp.Body.Close()
-		}
-		return err == nil
-	})
+	for _, host := range []string{"api.localhost", "bytebot.localhost"} {
+		client := d.client("HTTP/1.1", host, "")
+		wait(t, "certificate for "+host, func() bool {
+			resp, err := client.Get(d.url("https", host, "HTTPS_PORT") + "/")
+			if err == nil {
+				_ = resp.Body.Close()
+			}
+			return err == nil
+		})
+	}
 	return d
 }
 
@@ -213,7 +215,10 @@ func (s *standIn) answer(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Access-Control-Allow-Origin", "*") // as Bytebot's services do
 		w.Header().Set("Content-Type", "text/html")
 		_, _ = io.Copy(io.Discard, r.Body)
-		_, _ = fmt.Fprint(w, "<!doctype html><title>", s.name, "</title><script>", page, "</script>")
+		_, _ = fmt.Fprint(w, "<!doctype html><title>", s.name, "</title>")
+		if r.URL.Path == "/" {
+			_, _ = fmt.Fprint(w, "<script>", page, "</script>")
+		}
 		return
 	}
 	conn, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{"binary"}, InsecureSkipVerify: true})

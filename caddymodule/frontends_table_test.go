@@ -269,6 +269,39 @@ var frontCases = []frontCase{
 		},
 	},
 	{
+		name: "clients with keys", env: map[string]string{"ANN_KEY": "ann-planted-0123456789", "BEN_KEY": "ben-planted-0123456789"},
+		yaml: edits{
+			{"\nproviders:", "\nclients:\n  - {name: ann, api_key: \"${ANN_KEY}\"}\n  - {name: ben, api_key: \"${BEN_KEY}\"}\nproviders:"},
+			{"requests_per_minute: 60", "requests_per_minute: 2"},
+		},
+		caddyfile: edits{
+			{"llm_health /health*", "llm_health /health*\n\t\tllm_auth {\n\t\t\tkey ann {env.ANN_KEY}\n\t\t\tkey ben {env.BEN_KEY}\n\t\t}"},
+			{"key all", "key {http.auth.user.id}"},
+			{"events 60", "events 2"},
+		},
+		check: func(t *testing.T, f *front) {
+			const ann, ben = "Authorization: Bearer ann-planted-0123456789", "X-Api-Key: ben-planted-0123456789"
+			f.refused(f.ask(hello("auto", 1)), http.StatusUnauthorized, "key")
+			f.refused(f.ask(hello("auto", 1), ann+"x"), http.StatusUnauthorized, "key")
+			f.counted(0, 0)
+			for i := range 2 {
+				f.answered(f.ask(hello("auto", i), ann), "hf")
+			}
+			f.refused(f.ask(hello("auto", 3), ann), http.StatusTooManyRequests)
+			f.answered(f.ask(hello("auto", 1), ben), "hf")
+			f.counted(3, 0) // and ann's answer is not ben's
+			if a := f.send(http.MethodGet, "/v1/models", ""); a.status != http.StatusUnauthorized {
+				t.Errorf("models without a key: %d %s", a.status, a.body)
+			}
+			if a := f.send(http.MethodGet, "/health", ""); a.status != http.StatusOK {
+				t.Errorf("health without a key: %d %s", a.status, a.body)
+			}
+			if strings.Contains(string(f.config), "planted") {
+				t.Error("a key is in the configuration")
+			}
+		},
+	},
+	{
 		name: "secrets",
 		services: func(f *front) {
 			f.hf.answer = func(w http.ResponseWriter, r *http.Request) {

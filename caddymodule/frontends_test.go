@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -173,10 +174,9 @@ func startFront(t *testing.T, end frontEnd, c frontCase) *front {
 		c.services(f)
 	}
 	t.Setenv("XDG_RUNTIME_DIR", g.dir)
-	for name, value := range f.variables() {
-		if own, ok := c.env[name]; ok {
-			value = own
-		}
+	variables := f.variables()
+	maps.Copy(variables, c.env)
+	for name, value := range variables {
 		t.Setenv(name, value)
 	}
 	_, port, _ := net.SplitHostPort(g.address)

@@ -3,7 +3,6 @@ package caddymodule
 import (
 	"cmp"
 	"errors"
-	"log/slog"
 	"strconv"
 	"strings"
 	"time"
@@ -125,8 +124,8 @@ func (c *HealthChecks) uncounted() string {
 	}
 }
 
-// breaker returns the core's breaker, or nil if nothing is to be checked.
-func (c *HealthChecks) breaker() *route.Breaker {
+// breaker returns the core's breaker for the targets of a model, or nil if nothing is to be checked.
+func (c *HealthChecks) breaker(model string) *route.Breaker {
 	if c.FailDuration == 0 && c.UnhealthyRequestCount == 0 && c.HealthInterval == 0 {
 		return nil
 	}
@@ -139,23 +138,12 @@ func (c *HealthChecks) breaker() *route.Breaker {
 		Latency:       time.Duration(c.UnhealthyLatency),
 		MaxRequests:   c.UnhealthyRequestCount,
 		CheckInterval: time.Duration(c.HealthInterval),
-		Changed:       logChange,
+		Changed:       changed(model),
 	}
 	if b.MaxFails == 0 && b.MaxFailRate == 0 {
 		b.MaxFails = 1
 	}
 	return b
-}
-
-// logChange logs that a target went down, or is up again. It does not use a handler's logger: the request that found it out
-// may be one of a configuration that went.
-func logChange(t *route.Target, c route.Condition) {
-	logger := slog.New(currentLog{})
-	if !c.Down {
-		logger.Info("target is up", "provider", t.Name, "upstream_model", t.Model)
-		return
-	}
-	logger.Warn("target is down", "provider", t.Name, "upstream_model", t.Model, "reason", c.Reason, "until", c.Until)
 }
 
 // routingWords are the words that unmarshalRouting knows.

@@ -99,7 +99,7 @@ func TestNodeSDKWorksWithTheRepositorysCaddyfile(t *testing.T) {
 	if err != nil {
 		t.Errorf("node --test: %v\n%s", err, output)
 	}
-	if !strings.Contains(string(output), "pass 38") {
+	if !strings.Contains(string(output), "pass 39") {
 		t.Errorf("node ran other tests than expected:\n%s", output)
 	}
 }

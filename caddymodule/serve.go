@@ -16,6 +16,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
+	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/dialect"
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/openai"
 )
 
@@ -176,6 +177,9 @@ func (h *Handler) read(r *http.Request, api api) (*llmgateway.Request, error) {
 	if err != nil {
 		body.Release()
 		return nil, err
+	}
+	if req.Native != nil && !h.table.TakesNative(req) {
+		dialect.Shed(req)
 	}
 	req.Tenant = tenant(r)
 	req.Allowed = allowedModels(r.Context())

@@ -82,7 +82,7 @@ func (h *Handler) watch(name string, model *Model, router *route.Router) error {
 	if err := checks.validate(); err != nil {
 		return err
 	}
-	breaker := checks.breaker()
+	breaker := checks.breaker(name)
 	for i, t := range model.Targets {
 		router.Targets[i].Drain = drains.of(t.id(h, name))
 		p := h.providers[t.Provider]

@@ -347,7 +347,7 @@ func TestConversationFitsIntoTheWindow(t *testing.T) {
 	}
 	a := newAdapter(t, Config{})
 	kept, before := 0, ""
-	const turns = 40
+	const turns = 24
 	for n := 1; n <= turns; n++ {
 		if _, err := s.ask(t, a, body(longTask(n)...)); err != nil {
 			t.Fatal(err)

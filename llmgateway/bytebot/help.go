@@ -1,6 +1,7 @@
 package bytebot
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -121,34 +122,25 @@ func helpAnswer(model, words string) []byte {
 		id, time.Now().Unix(), quote(model), id, statusTool, quote(string(arguments)))
 }
 
-// explain says in plain words what went wrong and what the user can do.
+// advice is what went wrong, in plain words, and what the user can do about it.
+var advice = map[llmgateway.Kind]string{
+	llmgateway.RateLimited:    "The service that runs the model takes no more requests for now. Resume the task later, or choose another model.",
+	llmgateway.Overloaded:     "The model is busy or not available now. Resume the task in a while, or choose another model.",
+	llmgateway.Timeout:        "The model took too long to answer. Resume the task to try again, or choose a faster model.",
+	llmgateway.ContextLength:  "The conversation has become too long for the model. Start a new task for the rest, or choose a model with a longer context.",
+	llmgateway.Unsupported:    "The model cannot do what this task needs, such as to see images or to call tools. Choose another model.",
+	llmgateway.Denied:         "The service that runs the model refuses the gateway's key, or its credit is used up. Whoever runs the gateway has to look into it; then resume the task.",
+	llmgateway.NoModel:        "The model of this task is not there any more. Start the task again with another model.",
+	llmgateway.ContentFilter:  "The service that runs the model refuses the content of this conversation. Rephrase the task, or choose another model.",
+	llmgateway.InvalidRequest: "The model refuses the request. Choose another model, or start the task again.",
+	llmgateway.Upstream:       "The model failed. Resume the task to try again, or choose another model.",
+}
+
+// explain says what the user is told of an error.
 func explain(e *llmgateway.Error) string {
-	var words string
-	switch e.Kind {
-	case llmgateway.RateLimited:
-		words = "The service that runs the model takes no more requests for now."
-		if e.RetryAfter > 0 {
-			words += " It asks to wait " + e.RetryAfter.Round(time.Second).String() + "."
-		}
-		words += " Resume the task later, or choose another model."
-	case llmgateway.Overloaded:
-		words = "The model is busy or not available now. Resume the task in a while, or choose another model."
-	case llmgateway.Timeout:
-		words = "The model took too long to answer. Resume the task to try again, or choose a faster model."
-	case llmgateway.ContextLength:
-		words = "The conversation has become too long for the model. Start a new task for the rest, or choose a model with a longer context."
-	case llmgateway.Unsupported:
-		words = "The model cannot do what this task needs, such as to see images or to call tools. Choose another model."
-	case llmgateway.Denied:
-		words = "The service that runs the model refuses the gateway's key, or its credit is used up. Whoever runs the gateway has to look into it; then resume the task."
-	case llmgateway.NoModel:
-		words = "The model of this task is not there any more. Start the task again with another model."
-	case llmgateway.ContentFilter:
-		words = "The service that runs the model refuses the content of this conversation. Rephrase the task, or choose another model."
-	case llmgateway.InvalidRequest:
-		words = "The model refuses the request. Choose another model, or start the task again."
-	case llmgateway.Upstream, llmgateway.Canceled:
-		words = "The model failed. Resume the task to try again, or choose another model."
+	words := cmp.Or(advice[e.Kind], advice[llmgateway.Upstream])
+	if e.RetryAfter > 0 {
+		words += " It asks to wait " + e.RetryAfter.Round(time.Second).String() + "."
 	}
 	if said := clean(e.Message); said != "" {
 		words += " What was reported: " + said

@@ -133,28 +133,28 @@ func TestTargetsHaveBoundsOfTheirOwn(t *testing.T) {
 }
 
 func TestImagesAreMadeSmaller(t *testing.T) {
-	big := screenshot(t, 1280, 960, 1)
-	a := newAdapter(t, Config{Options: Options{Encoding: Encoding{JPEG: 75, MaxEdge: 640}}})
+	big := screenshot(t, 640, 480, 1)
+	a := newAdapter(t, Config{Options: Options{Encoding: Encoding{JPEG: 75, MaxEdge: 320}}})
 	s := &server{says: func(_ map[string]any, raw string) (string, error) {
-		if !strings.Contains(raw, "a desktop of 640 x 480 pixels") {
+		if !strings.Contains(raw, "a desktop of 320 x 240 pixels") {
 			t.Error("the system still tells the old size")
 		}
 		if !strings.Contains(raw, `{\"x\":100,\"y\":50}`) {
 			t.Error("earlier coordinates are not those of the smaller image")
 		}
-		return calling("b", "computer_click_mouse", `{"coordinates":{"x":320,"y":240}}`, 1), nil
+		return calling("b", "computer_click_mouse", `{"coordinates":{"x":160,"y":120}}`, 1), nil
 	}}
-	text := body(systemMessage, task, calls("a", "computer_click_mouse", `{"x":200,"y":100}`), answers("a", "done"), shows(big))
+	text := body(strings.Replace(systemMessage, "1280 x 960", "640 x 480", 1), task, calls("a", "computer_click_mouse", `{"x":200,"y":100}`), answers("a", "done"), shows(big))
 	answer, err := s.ask(t, a, text)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(string(answer.Data), `{\"x\":640,\"y\":480}`) {
+	if !strings.Contains(string(answer.Data), `{\"x\":320,\"y\":240}`) {
 		t.Errorf("the answer's coordinates are not the screen's: %s", answer.Data)
 	}
 	url := imagesOf(t, s.sent[0])[0]
 	encoded, ok := strings.CutPrefix(url, "data:image/jpeg;base64,")
-	if width, height := tokens.ImageSize([]byte(encoded)); !ok || width != 640 || height != 480 {
+	if width, height := tokens.ImageSize([]byte(encoded)); !ok || width != 320 || height != 240 {
 		t.Errorf("got %.40s, %d x %d", url, width, height)
 	}
 	if len(encoded) > len(big)/2 {

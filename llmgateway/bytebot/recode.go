@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
+	"fmt"
 	"image"
 	_ "image/gif" // decoders
 	"image/jpeg"
@@ -61,7 +62,7 @@ func (m *Memory) recode(ctx context.Context, url []byte, e Encoding) (recoded, e
 
 func keyOf(url []byte, e Encoding) (key imageKey) {
 	h := blake3.New()
-	_, _ = h.Write([]byte{byte(e.JPEG), byte(e.MaxEdge), byte(e.MaxEdge >> 8), byte(e.MaxEdge >> 16)})
+	_, _ = fmt.Fprintln(h, e.JPEG, e.MaxEdge)
 	_, _ = h.Write(url)
 	h.Sum(key[:0])
 	return key

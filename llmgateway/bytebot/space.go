@@ -4,6 +4,7 @@ import (
 	"image"
 	"iter"
 	"math"
+	"slices"
 	"strconv"
 
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
@@ -21,8 +22,8 @@ var usualScreen = image.Pt(1280, 960)
 
 // screen returns the size of the last screenshot.
 func (c *conversation) screen() image.Point {
-	for i := len(c.images) - 1; i >= 0; i-- {
-		if size, ok := c.images[i].size(c.body); ok {
+	for _, picture := range slices.Backward(c.images) {
+		if size, ok := picture.size(c.body); ok {
 			return size
 		}
 	}

@@ -274,7 +274,7 @@ func TestAnyConversationSuitsAllFamilies(t *testing.T) {
 	a := newAdapter(t, Config{KeepEqualImages: true, Options: Options{MaxImages: -1}})
 	learned := make([]lesson, len(families))
 	refused := make([]int, len(families))
-	for range 400 {
+	for range 120 {
 		messages := someBlocks(random)
 		text := body(messages...)
 		mended := adapted(t, a, text)

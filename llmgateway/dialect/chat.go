@@ -103,6 +103,28 @@ func ReadNative(op llmgateway.Operation, body *llmgateway.Body) (Root, error) {
 	return Root{req}, err
 }
 
+// Shed gives up the conversation in a request's Native, which may be megabytes, and keeps its other members. From then
+// on the request is only sent as a chat.
+func Shed(req *llmgateway.Request) {
+	native := *req.Native
+	native.Operation, native.Members = "", nil // nobody speaks that
+	body := append(make([]byte, 0, room), '{')
+	for _, m := range req.Native.Members {
+		if m.Name == "messages" || m.Name == "input" {
+			continue
+		}
+		if len(native.Members) > 0 {
+			body = append(body, ',')
+		}
+		shift := len(body) - m.Start
+		body = append(body, req.Native.Body.Bytes[m.Start:m.End]...)
+		native.Members = append(native.Members, llmgateway.Member{Name: m.Name, Start: m.Start + shift, Value: m.Value + shift, End: m.End + shift})
+	}
+	native.Body = llmgateway.NewBody(append(body, '}'))
+	req.Native.Body.Release()
+	req.Native = &native
+}
+
 // Root is a client's request, whose members have been found already.
 type Root struct{ *llmgateway.Request }
 

@@ -42,7 +42,7 @@ func conversation(t *testing.T, c *dialect.Chat) []chatMessage {
 // TestResultsAreBehindTheirCalls plays conversations whose results come late and mixed with what the user says.
 func TestResultsAreBehindTheirCalls(t *testing.T) {
 	image := dialect.Image(nil, []byte("data:image/png;base64,AAAA"))
-	for seed := range uint64(500) {
+	for seed := range uint64(100) {
 		r := rand.New(rand.NewPCG(seed, 0))
 		var c dialect.Chat
 		id := 0
@@ -111,5 +111,28 @@ func TestAppendQuotedSaysTheSameAsTheStandardLibrary(t *testing.T) {
 		if got != wanted {
 			t.Errorf("got %q, want %q", got, wanted)
 		}
+	}
+}
+
+func TestShedKeepsAllButTheConversation(t *testing.T) {
+	body := `{"model":"m", "messages":[{"role":"user","content":"x"}] ,"stop_sequences":["a"],"input":"y", "metadata":{"a" : 1}}`
+	native, err := openai.Read(llmgateway.Messages, llmgateway.NewBody([]byte(body)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req := &llmgateway.Request{Native: native}
+	dialect.Shed(req)
+	if got, want := string(req.Native.Body.Bytes), `{"model":"m","stop_sequences":["a"],"metadata":{"a" : 1}}`; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	read, err := openai.Read(llmgateway.Messages, req.Native.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(read.Members, req.Native.Members) {
+		t.Errorf("got members %v, want %v", req.Native.Members, read.Members)
+	}
+	if native.Body.Bytes != nil {
+		t.Error("the client's body was kept")
 	}
 }

@@ -134,6 +134,9 @@ func explain(err error, stopped bool) error {
 		return &llmgateway.Error{Kind: llmgateway.Upstream, Message: "the local model server stopped", Err: err}
 	}
 	e := llmgateway.AsError(err)
+	if e.Kind == llmgateway.InvalidRequest && strings.Contains(e.Message, "unsupported content[].type") {
+		return unsuitable("the local model takes texts, images and sound, and no other parts of a message, such as files", e.Err)
+	}
 	if e.Status != http.StatusInternalServerError || e.Err == nil {
 		return err
 	}

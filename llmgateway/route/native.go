@@ -15,3 +15,17 @@ func (t *Target) native(p llmgateway.Provider, req *llmgateway.Request) *llmgate
 	}
 	return nil
 }
+
+// TakesNative reports whether any target might be sent the request in the words of the client's API. If none is, the client's own
+// conversation need not be kept beside its translation.
+func (t *Table) TakesNative(req *llmgateway.Request) bool {
+	for _, router := range t.Models {
+		for _, target := range router.Targets {
+			p := target.provider(req.Model)
+			if p != nil && target.native(p, req) != nil && llmgateway.StatusOf(p).State != llmgateway.StateDisabled {
+				return true
+			}
+		}
+	}
+	return false
+}

@@ -26,6 +26,7 @@ func (s *Settings) check(d *decoder) {
 	if _, err := netip.ParseAddr(s.Server.Host); err != nil && !hostName.MatchString(s.Server.Host) {
 		d.errorf(s.where(&s.Server.Host), "server.host", "write an address such as 127.0.0.1, 0.0.0.0 for all, or the name of one")
 	}
+	s.checkClients(d)
 	if len(s.Providers) == 0 {
 		if len(d.problems) == 0 {
 			d.errorf(s.where(&s.Providers, s), "providers", "there must be at least one")
@@ -50,11 +51,38 @@ func (s *Settings) check(d *decoder) {
 	s.checkPriority(d, names)
 }
 
+// checkClients notes clients that cannot be told apart or have no key, and a section without any, which looks as if it closed the
+// gateway.
+func (s *Settings) checkClients(d *decoder) {
+	if node := d.at[&s.Clients]; node != nil && len(s.Clients) == 0 && !d.failed("clients") {
+		d.errorf(node, "clients", "nobody is in the list; name a client, or remove the section for a gateway without keys")
+	}
+	var names []string
+	for i, c := range s.Clients {
+		path := fmt.Sprintf("clients[%d]", i)
+		switch here := s.where(c, &s.Clients[i], &s.Clients); {
+		case d.failed(path):
+		case d.at[&c.Name] == nil:
+			d.errorf(here, path, "the client has no name; write name: and a word of your choice")
+		case d.at[&c.APIKey] == nil:
+			d.errorf(here, path, "a client needs api_key, such as api_key: ${LLM_KEY_ANN}")
+		case !d.failed(path+".name") && !providerName.MatchString(c.Name):
+			d.errorf(s.where(&c.Name), path+".name", "%s", badName)
+		case slices.Contains(names, c.Name):
+			d.errorf(s.where(&c.Name), path+".name", "there is a client %s already", c.Name)
+		}
+		names = append(names, c.Name)
+	}
+}
+
+// badName says what names are.
+const badName = "write letters, digits, and . _ - between them"
+
 // checkName returns what is wrong with a provider's name, or "".
 func checkName(name string, others []string) string {
 	switch {
 	case !providerName.MatchString(name):
-		return "write letters, digits, and . _ - between them"
+		return badName
 	case name == Auto:
 		return Auto + " is what clients ask for to leave the choice to the gateway; take another name"
 	case slices.Contains(others, name):

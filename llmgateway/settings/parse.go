@@ -38,10 +38,10 @@ func Parse(file []byte, lookup func(name string) (string, bool)) (*Settings, err
 
 // Warnings returns what the owner of a file should know though nothing is wrong with it.
 func (s *Settings) Warnings() []*Problem {
-	if s.Server.Loopback() {
+	if s.Server.Loopback() || len(s.Clients) > 0 {
 		return nil
 	}
-	message := fmt.Sprintf("server.host: whoever reaches port %d at %s can use the models, and the providers' keys with them, without a key of their own; keep that network private, or listen on 127.0.0.1",
+	message := fmt.Sprintf("server.host: whoever reaches port %d at %s can use the models, and the providers' keys with them, without a key of their own; keep that network private, listen on 127.0.0.1, or give clients keys with the section clients",
 		s.Server.Port, s.Server.Host)
 	return []*Problem{s.Problem(message, &s.Server.Host, &s.Server)}
 }

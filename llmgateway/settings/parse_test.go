@@ -20,6 +20,9 @@ func remote(fields ...string) string {
 var right = map[string]string{
 	"all fields": `
 server: {host: localhost, port: 8080, log_level: debug}
+clients:
+  - {name: ann, api_key: "${ANN_KEY}"}
+  - {name: ci, api_key: "{file./run/secrets/ci}"}
 providers:
   - name: local
     type: llama.cpp
@@ -58,7 +61,7 @@ var wrong = []struct {
 }{
 	{"unknown field", remote("modell: x"), 6, 5, `providers[0]: there is no field "modell" (did you mean model?); there are: name, type, enabled, model,`, true},
 	{"unknown section", "provider: []\n" + minimal, 1, 1, `there is no field "provider" (did you mean providers?)`, true},
-	{"unlike any field", "frobnication: 1\n" + minimal, 1, 1, `there is no field "frobnication"; there are: server, providers`, true},
+	{"unlike any field", "frobnication: 1\n" + minimal, 1, 1, `there is no field "frobnication"; there are: server, clients, providers`, true},
 	{"swapped letters", "server:\n  prot: 1\n" + minimal, 2, 3, "did you mean port?", true},
 	{"unknown parameter", "providers:\n  - {name: a, type: llama.cpp, model_path: x, params: {n_ctxx: 1}}\n", 2, 56, "providers[0].params: there is no field", true},
 	{"unknown type", "providers:\n  - name: a\n    type: openai\n    model: x\n", 3, 11, `providers[0].type: there is no "openai"`, true},
@@ -87,6 +90,13 @@ var wrong = []struct {
 	{"same name", minimal + "  - {name: a, type: llama.cpp, model_path: y}\n", 3, 12, "there is a provider a already", false},
 	{"name auto", "providers:\n  - {name: auto, type: llama.cpp, model_path: y}\n", 2, 12, "auto is what clients ask for", false},
 	{"name with a slash", "providers:\n  - {name: a/b, type: llama.cpp, model_path: y}\n", 2, 12, "write letters, digits", true},
+	{"no client", "clients: []\n" + minimal, 1, 10, "clients: nobody is in the list", true},
+	{"client without a name", "clients:\n  - api_key: ${K}\n" + minimal, 2, 5, "clients[0]: the client has no name", true},
+	{"client without a key", "clients:\n  - name: ann\n" + minimal, 2, 5, "clients[0]: a client needs api_key", true},
+	{"client's literal key", "clients:\n  - {name: ann, api_key: planted}\n" + minimal, 2, 26, "clients[0].api_key: write the variable", true},
+	{"client's name", "clients:\n  - {name: ann b, api_key: '${K}'}\n" + minimal, 2, 12, "clients[0].name: write letters", true},
+	{"client twice", "clients:\n  - {name: ann, api_key: '${K}'}\n  - {name: ann, api_key: '${L}'}\n" + minimal, 3, 12, "clients[1].name: there is a client ann already", false},
+	{"clients without a value", "clients:\n" + minimal, 1, 1, "clients: there is no value", true},
 	{"port too high", "server:\n  port: 70000\n" + minimal, 2, 9, "server.port: 70000 is not between 1 and 65535", true},
 	{"port no number", "server:\n  port: http\n" + minimal, 2, 9, `server.port: "http" is not a whole number`, true},
 	{"no such port", "server:\n  port: ${NO_SUCH_PORT}\n" + minimal, 2, 9, "the variable NO_SUCH_PORT is not set", false},

@@ -83,7 +83,7 @@ func TestDocumentKnowsEveryField(t *testing.T) {
 	}
 	document := string(text)
 	for _, section := range []reflect.Type{
-		reflect.TypeFor[Server](), reflect.TypeFor[Provider](), reflect.TypeFor[Params](), reflect.TypeFor[AutoPick](), reflect.TypeFor[Cache](), reflect.TypeFor[RateLimit](),
+		reflect.TypeFor[Server](), reflect.TypeFor[Client](), reflect.TypeFor[Provider](), reflect.TypeFor[Params](), reflect.TypeFor[AutoPick](), reflect.TypeFor[Cache](), reflect.TypeFor[RateLimit](),
 	} {
 		for _, name := range fieldNames(section) {
 			if !strings.Contains(document, "\n| `"+name+"` | ") {
@@ -132,6 +132,11 @@ func schema(t *testing.T) object {
 	item["required"] = []string{"name", "type"}
 	names := item["properties"].(object)["name"].(object)
 	names["pattern"] = strings.TrimSuffix(providerName.String(), "$") + `$|` + variablePattern
+	clients := root["properties"].(object)["clients"].(object)
+	clients["minItems"] = 1
+	client := clients["items"].(object)
+	client["required"] = []string{"name", "api_key"}
+	client["properties"].(object)["name"].(object)["pattern"] = names["pattern"]
 	service := []string{"model_path", "params"}
 	item["allOf"] = []object{
 		typeRule(LlamaCPP, []string{"model_path"}, []string{"model", "api_key", "base_url"}),

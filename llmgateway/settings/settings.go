@@ -8,6 +8,8 @@ package settings
 type Settings struct {
 	// Where the gateway listens, and what it logs.
 	Server Server `yaml:"server"`
+	// Who may use the gateway, each with a key. Left out, everybody who can reach it.
+	Clients []*Client `yaml:"clients"`
 	// Where answers come from.
 	Providers []*Provider `yaml:"providers"`
 	// How a provider is chosen for a request that names none.
@@ -31,6 +33,14 @@ type Server struct {
 }
 
 func (s *Server) setDefaults() { *s = Server{Host: "127.0.0.1", Port: 7000, LogLevel: "info"} }
+
+// Client is somebody who may use the gateway.
+type Client struct {
+	// What the client is called in logs. Each has its own share of rate_limit, and answers of its own in the cache.
+	Name string `yaml:"name"`
+	// The key that the client sends: the variable or the file that it is in, never the key itself. It has at least 16 characters. If it is empty, the gateway does not start.
+	APIKey Secret `yaml:"api_key"`
+}
 
 // AutoPick is how a provider is chosen for a request that names none.
 type AutoPick struct {
@@ -58,11 +68,11 @@ type Cache struct {
 
 func (c *Cache) setDefaults() { *c = Cache{Enabled: true, MaxSize: 1000, TTLSeconds: 3600} }
 
-// RateLimit bounds the requests of all clients together.
+// RateLimit bounds how many requests are answered.
 type RateLimit struct {
 	// Whether requests are counted.
 	Enabled bool `yaml:"enabled"`
-	// How many requests are answered within a minute, of all clients together.
+	// How many requests are answered within a minute: of each of the clients or, if there are none, of everybody together.
 	RequestsPerMinute int `yaml:"requests_per_minute" range:"1-1000000"`
 }
 

@@ -251,6 +251,18 @@ func TestStreamGetsItsCallsMended(t *testing.T) {
 	}
 }
 
+func TestStreamKeepsCallsOfBothKinds(t *testing.T) {
+	r := &Repairer{Tools: desktop(t)}
+	got, err := said(t, r.Stream(streamOf(nil,
+		chunk(`{"role":"assistant","content":"<tool_call>{\"name\":\"computer_wait\"}</tool_call>"}`, "null"),
+		chunk(`{"tool_calls":[{"index":0,"id":"a","type":"function","function":{"name":"computer_screenshot","arguments":"{}"}}]}`, "null"),
+		chunk(`{}`, "tool_calls"),
+	), nil))
+	if all := strings.Join(got, "\n"); err != nil || !strings.Contains(all, `"name":"computer_wait"`) || !strings.Contains(all, `"name":"computer_screenshot"`) {
+		t.Errorf("got %s, %v", all, err)
+	}
+}
+
 func TestStreamThatBreaksGivesWhatItHolds(t *testing.T) {
 	r := &Repairer{Tools: desktop(t)}
 	broken := errors.New("broken")

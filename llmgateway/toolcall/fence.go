@@ -38,7 +38,7 @@ func (s *Scanner) matchFence(final bool) match {
 		return other
 	}
 	start := len(s.held) - len(body)
-	calls, n, err := readAll(body, marked)
+	calls, n, err := s.tools.readAll(body, marked)
 	tail := body[n:]
 	if err == nil {
 		tail = strings.TrimLeft(tail, " \t\r\n")
@@ -63,7 +63,7 @@ func (s *Scanner) matchFence(final bool) match {
 		if err != nil {
 			return other
 		}
-		calls, _ = readCalls(v, marked)
+		calls, _ = s.tools.readCalls(v, marked)
 		n = closed + len(fence)
 	}
 	if len(calls) == 0 || !marked && !s.tools.likely(calls) {

@@ -103,6 +103,9 @@ var answers = []struct {
 	{"plain text", "The value of {x} is [1] < 2, see `code`.\n\n- a\n- b\n", "The value of {x} is [1] < 2, see `code`.\n\n- a\n- b\n", nil, 0},
 	{"an answer in JSON", `{"answer": 42}`, `{"answer": 42}`, nil, 0},
 	{"a person in JSON", `{"name": "Alice", "parameters": {"age": 3}}`, `{"name": "Alice", "parameters": {"age": 3}}`, nil, 0},
+	{"arguments beside the name", "```json\n{\"action\": \"left_click\", \"coordinate\": [640, 480]}\n```", "", []Call{{Name: "left_click", Arguments: `{"coordinate":[640,480]}`}}, 0},
+	{"arguments beside the name, bare", `{"tool": "computer_type_text", "text": "hi"}`, "", []Call{{Name: "computer_type_text", Arguments: `{"text":"hi"}`}}, 0},
+	{"others beside the name", `{"name": "wait", "reason": "rain"}`, `{"name": "wait", "reason": "rain"}`, nil, 0},
 	{"JSON inside a line", `Use {"name": "computer_screenshot", "arguments": {}} for that.`, `Use {"name": "computer_screenshot", "arguments": {}} for that.`, nil, 0},
 	{"JSON with text behind it", `{"name": "computer_screenshot", "arguments": {}} is how.`, `{"name": "computer_screenshot", "arguments": {}} is how.`, nil, 0},
 }
@@ -160,6 +163,16 @@ func TestScannerPassesPlainTextAtOnce(t *testing.T) {
 		if got := s.Write(piece); got.Text != piece {
 			t.Fatalf("got %q of %q at once", got.Text, piece)
 		}
+	}
+}
+
+func TestScannerReadsLongCallsInPieces(t *testing.T) {
+	tools := desktop(t)
+	arguments := `{"text":` + quote(strings.Repeat("All {work} and no [play]. ", 400)) + `}`
+	text := "Now.\n<tool_call>{\"name\":\"computer_paste_text\",\"arguments\":" + arguments + "}</tool_call>"
+	got := pieces(tools, strings.SplitAfter(text, " ")...)
+	if want := (Found{Text: "Now.", Calls: []Call{{Name: "computer_paste_text", Arguments: arguments}}}); !reflect.DeepEqual(got, want) {
+		t.Errorf("got %.200v", got)
 	}
 }
 

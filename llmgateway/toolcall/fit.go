@@ -17,7 +17,7 @@ func (f *fitter) complain(path, complaint string) {
 	f.problems = append(f.problems, quote(cmp.Or(path, "arguments"))+" "+complaint)
 }
 
-// fits reports whether v is right as it is, and otherwise what it becomes and whether that is right.
+// tried returns what becomes of v, and whether that is right.
 func (f *fitter) tried(s *schema, v value) (value, bool) {
 	attempt := fitter{}
 	fitted := attempt.fit(s, v, "", 0)

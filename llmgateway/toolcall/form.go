@@ -43,7 +43,7 @@ func tagged(closer string) func(*Tools, string, bool) match {
 		start := strings.IndexByte(s, '>') + 1
 		body := s[start:]
 		// JSON is read first, since the closer may stand in one of its strings.
-		calls, n, err := readAll(body, true)
+		calls, n, err := t.readAll(body, true)
 		switch {
 		case err == nil && len(calls) > 0:
 			rest := strings.TrimLeft(body[n:], " \t\r\n")
@@ -84,7 +84,7 @@ func unreadable(body string) *Problem {
 var errNoCall = errors.New("not a call")
 
 // readAll reads calls in JSON, one behind the other, and returns where what follows begins. See [readCalls] for marked.
-func readAll(s string, marked bool) (calls []Call, n int, err error) {
+func (t *Tools) readAll(s string, marked bool) (calls []Call, n int, err error) {
 	for {
 		rest := strings.TrimLeft(s[n:], " \t\r\n;,")
 		if rest == "" || rest[0] != '{' && rest[0] != '[' {
@@ -97,7 +97,7 @@ func readAll(s string, marked bool) (calls []Call, n int, err error) {
 		if err != nil {
 			return nil, n, err
 		}
-		more, ok := readCalls(v, marked)
+		more, ok := t.readCalls(v, marked)
 		if !ok {
 			return nil, n, errNoCall
 		}

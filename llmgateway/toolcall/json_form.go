@@ -43,6 +43,30 @@ func readCalls(v value, marked bool) ([]Call, bool) {
 	}
 }
 
+// readCalls reads v as the function does or, if nothing marks it, as a call with its arguments beside its name.
+func (t *Tools) readCalls(v value, marked bool) ([]Call, bool) {
+	calls, ok := readCalls(v, marked)
+	if ok || marked || v.kind != object {
+		return calls, ok
+	}
+	call, named := readCall(v, true)
+	return []Call{call}, named && t.fitsExactly(call)
+}
+
+// fitsExactly reports whether a call can be mended and has no arguments but those of its tool.
+func (t *Tools) fitsExactly(c Call) bool {
+	mended, problem := t.Mend(c)
+	if problem != nil {
+		return false
+	}
+	arguments, err := readArguments(mended.Arguments)
+	if err != nil || len(arguments.names) == 0 {
+		return false
+	}
+	known := t.byName[mended.Name].schema.resolved().properties
+	return !slices.ContainsFunc(arguments.names, func(name string) bool { return known[name] == nil })
+}
+
 func readCall(v value, marked bool) (Call, bool) {
 	var call Call
 	nameKey := ""
@@ -92,7 +116,7 @@ func (t *Tools) readBare(s string, final bool) match {
 	if err != nil {
 		return match{wait: !final && errors.Is(err, errIncomplete)}
 	}
-	calls, ok := readCalls(v, false)
+	calls, ok := t.readCalls(v, false)
 	if !ok || !t.likely(calls) {
 		return match{}
 	}

@@ -77,6 +77,19 @@ func TestMendFitsCallsToTheirTools(t *testing.T) {
 	}
 }
 
+func TestMendAllowsWhatItDoesNotKnow(t *testing.T) {
+	tools, err := Read([]byte(`[{"type":"function","function":{"name":"f","parameters":{"type":"object","properties":{"a":{"type":"any"},"b":{"pattern":"^x"},"c":{"$ref":"https://example.com/s"}}}}},
+		{"type":"function","function":{"name":"g"}},{"type":"custom","custom":{"name":"h"}}]`), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []Call{{Name: "f", Arguments: `{"a":1,"b":"y","c":[{}],"d":null}`}, {Name: "g", Arguments: `{"x":{"y":"z"}}`}} {
+		if got, problem := tools.Mend(c); problem != nil || got != c {
+			t.Errorf("got %+v, %v, want %+v", got, problem, c)
+		}
+	}
+}
+
 func TestMendSaysWhatCannotBeMended(t *testing.T) {
 	tools := desktop(t)
 	tests := []struct{ name, call, arguments, want string }{

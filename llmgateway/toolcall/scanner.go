@@ -46,12 +46,16 @@ func (t *Tools) Find(text string) Found {
 	return found
 }
 
-// Held reports whether the Scanner holds back text that may become a call.
-func (s *Scanner) Held() bool { return s.held != "" }
+// longCall is how long a call is that is not looked at again for every piece.
+const longCall = 1 << 10
 
 // Write takes the next piece and returns what is certain by now.
 func (s *Scanner) Write(piece string) Found {
+	long := len(s.held) > longCall
 	s.held += piece
+	if long && !strings.ContainsAny(piece, "}])>`\n") { // none that a call could end with
+		return Found{}
+	}
 	return s.scan(false)
 }
 

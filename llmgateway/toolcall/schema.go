@@ -72,11 +72,18 @@ func readSchema(v value, root *schema, depth int) *schema {
 	return s
 }
 
+// readTypes reads the names of types. With one that nobody knows, everything is allowed.
 func (s *schema) readTypes(v value) {
 	for _, t := range append([]value{v}, v.elements...) {
-		if t.kind == text {
-			s.types = append(s.types, kind(strings.ToLower(t.text)))
+		if t.kind != text {
+			continue
 		}
+		name := kind(strings.ToLower(t.text))
+		if !slices.Contains([]kind{null, boolean, number, integer, text, list, object}, name) {
+			s.types = nil
+			return
+		}
+		s.types = append(s.types, name)
 	}
 }
 

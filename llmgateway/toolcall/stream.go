@@ -223,7 +223,8 @@ func (s *stream) release() bool {
 			p.call.Arguments = p.arguments.String()
 			calls[i], right = p.call, right && p.right
 		}
-		c.calls = nil
+		calls, right = append(calls, c.found...), right && len(c.found) == 0
+		c.calls, c.found = nil, nil
 		if all := s.repair(calls); all.changed || !right {
 			mended[index] = writeToolCalls(all.calls, true)
 		}

@@ -106,6 +106,14 @@ test("images and documents are seen", async () => {
 	assert.equal(read.content[0].text, "The code word is: maple");
 });
 
+test("a file that the model cannot read is refused in plain words", async () => {
+	const source = { type: "base64", media_type: "application/pdf", data: Buffer.from("%PDF-1.4").toString("base64") };
+	await assert.rejects(
+		client.messages.create({ model, max_tokens, messages: [user([{ type: "document", source }])] }),
+		(error) => error instanceof Newest.BadRequestError && /no other parts of a message, such as files/.test(error.message),
+	);
+});
+
 test("max_tokens ends a message, and stop sequences too", async () => {
 	const cut = await client.messages.create({ model, max_tokens: 5, messages: [user("Count.")] });
 	assert.equal(cut.content[0].text, "1, 2, 3, 4, 5, ");

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 )
@@ -179,7 +180,7 @@ func (t *Task) do(call block) []block {
 
 // summarise asks for a summary of all but the last turn. If there is none, all stays as it was.
 func (t *Task) summarise(ctx context.Context) {
-	asking := append(t.messages[:len(t.messages):len(t.messages)], message{"user", []block{{kind: "text", text: "Summarise all that was said above, and nothing else."}}})
+	asking := slices.Concat(t.messages, []message{{"user", []block{{kind: "text", text: "Summarise all that was said above, and nothing else."}}}})
 	answer, err := t.ask(ctx, "You write summaries of conversations.", asking, false)
 	if err != nil {
 		return

@@ -51,7 +51,7 @@ func (d *Desktop) Screenshot() string {
 		return shot
 	}
 	screen := image.NewPaletted(image.Rect(0, 0, 1280, 960), color.Palette{
-		color.RGBA{R: 200, G: 30, B: 30, A: 255}, color.RGBA{R: uint8(state * 19), G: uint8(state * 7), B: 255, A: 255}, //nolint:gosec // any colour will do
+		color.RGBA{R: 200, G: 30, B: 30, A: 255}, color.RGBA{R: uint8(state * 19), G: uint8(state * 7), B: 255, A: 255},
 	})
 	for y := range 40 { // a window that moves
 		for x := range 60 {

@@ -163,7 +163,7 @@ func (a *Agent) send(ctx context.Context, body []byte, retry int) (got *answer, 
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	timer := time.AfterFunc(patience, func() { cancel(errors.New("Request timed out")) }) //nolint:revive,staticcheck // the agent's words
+	timer := time.AfterFunc(patience, func() { cancel(errors.New("the request timed out")) })
 	defer timer.Stop()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(a.URL, "/")+"/chat/completions", bytes.NewReader(body))
 	if err != nil {
