@@ -151,9 +151,15 @@ func TestAdminActionsSayWhatIsWrongWithThem(t *testing.T) {
 		path string
 		want int
 	}{
-		{"/llm/targets/a/m/drain", http.StatusOK}, {"/llm/targets/a/m/resume", http.StatusOK}, {"/llm/targets/b/drain", http.StatusNotFound},
-		{"/llm/targets/a/m", http.StatusNotFound}, {"/llm/targets/", http.StatusNotFound}, {"/llm/targets/a/m/stop", http.StatusNotFound},
-		{"/llm/cache/purge", http.StatusNotFound}, {"/llm/cache/purge?model=m", http.StatusBadRequest}, {"/llm/status", http.StatusMethodNotAllowed},
+		{"/llm/targets/a/m/drain", http.StatusOK},
+		{"/llm/targets/a/m/resume", http.StatusOK},
+		{"/llm/targets/b/drain", http.StatusNotFound},
+		{"/llm/targets/a/m", http.StatusNotFound},
+		{"/llm/targets/", http.StatusNotFound},
+		{"/llm/targets/a/m/stop", http.StatusNotFound},
+		{"/llm/cache/purge", http.StatusNotFound},
+		{"/llm/cache/purge?model=m", http.StatusBadRequest},
+		{"/llm/status", http.StatusMethodNotAllowed},
 	} {
 		if got, text := g.act(test.path); got != test.want || got != http.StatusOK && !gjson.Get(text, "error").Exists() {
 			t.Errorf("POST %s: got %d %s, want %d", test.path, got, text, test.want)
