@@ -254,7 +254,7 @@ func TestSharedGenerationStopsWhenItsLastClientLeaves(t *testing.T) {
 			second, has := g.askAndLeave(t, g.client(protocol), body, 2)
 			<-has
 			first.leave()
-			_ = <-first.ended
+			<-first.ended
 			await(t, "the end of the first request", func() bool { return g.handled() == before+1 })
 			select {
 			case <-u.gone:
@@ -264,7 +264,7 @@ func TestSharedGenerationStopsWhenItsLastClientLeaves(t *testing.T) {
 			left := time.Now()
 			second.leave()
 			checkSoon(t, u.left(t, left))
-			_ = <-second.ended
+			<-second.ended
 			await(t, "the end of the second request", func() bool { return g.handled() == before+2 })
 		})
 		t.Run(protocol+" alone, without a stream", func(t *testing.T) {
@@ -274,7 +274,7 @@ func TestSharedGenerationStopsWhenItsLastClientLeaves(t *testing.T) {
 			left := time.Now()
 			only.leave()
 			checkSoon(t, u.left(t, left))
-			_ = <-only.ended
+			<-only.ended
 			await(t, "the end of the request", func() bool { return g.handled() == before+1 })
 		})
 	}

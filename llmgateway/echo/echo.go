@@ -65,7 +65,7 @@ func lastText(req *llmgateway.Request) string {
 			return ""
 		}
 		last = messages[len(messages)-1].Get("content")
-	case llmgateway.Completion:
+	case llmgateway.Completion, llmgateway.Messages, llmgateway.Responses:
 	}
 	if !last.IsArray() {
 		return last.String()

@@ -51,7 +51,7 @@ func newJob(req *llmgateway.Request, slots int, timed bool) (*job, error) {
 		prompts = promptsIn(req, "input")
 	case llmgateway.Completion:
 		prompts = promptsIn(req, "prompt")
-	case llmgateway.Chat:
+	case llmgateway.Chat, llmgateway.Messages, llmgateway.Responses:
 	}
 	if !j.embeds {
 		// Of several names for one thing llama-server takes its own.

@@ -17,9 +17,6 @@ const Within = 250 * time.Millisecond
 // rest is how long a server that failed is left alone.
 const rest = 5 * time.Second
 
-// Nil is the error of a command about a key that is not there.
-const Nil = redis.Nil
-
 // NewScript returns a Lua script that runs on the server.
 var NewScript = redis.NewScript
 
@@ -56,7 +53,7 @@ func (s *Server) Resting() bool { return time.Now().UnixNano() < s.retry.Load() 
 // Note takes in what a command with that context returned: after a failure the server rests. That a key is not there is
 // none, and neither is that the client left or that the connections were closed.
 func (s *Server) Note(ctx context.Context, doing string, err error) {
-	if err == nil || errors.Is(err, Nil) || errors.Is(err, redis.ErrClosed) || errors.Is(context.Cause(ctx), context.Canceled) {
+	if err == nil || errors.Is(err, redis.Nil) || errors.Is(err, redis.ErrClosed) || errors.Is(context.Cause(ctx), context.Canceled) {
 		return
 	}
 	now := time.Now()
