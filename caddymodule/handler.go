@@ -43,7 +43,8 @@ func init() {
 // `{http.llm.usage.total_tokens}` | Both together
 // `{http.llm.usage.cached_tokens}` | The tokens of the prompt that the provider's cache held
 // `{http.llm.usage.reasoning_tokens}` | The tokens of the answer that were thought and not said
-// `{http.llm.cost}` | What it cost, in US dollars: as the provider says, or by the target's price. Estimated if the answer was cut off
+// `{http.llm.usage.counted_tokens}` | The tokens that count for limits: of every attempt that a provider has worked for, estimated where it did not say
+// `{http.llm.cost}` | What all of these cost, in US dollars: as the provider says, or by the target's price
 // `{http.llm.first_token_ms}` | The time to the first event that carries something, in milliseconds
 // `{http.llm.duration_ms}` | The time to the end of the answer, in milliseconds
 type Handler struct {

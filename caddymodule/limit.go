@@ -25,7 +25,7 @@ func init() {
 }
 
 // Limit bounds what each client may use of the llm handlers that come after it: tokens, money, and requests at once. It
-// counts what was really used, and nothing for answers from the cache.
+// counts what was really used, by every attempt that a provider has worked for, and nothing for answers from the cache.
 //
 // Before a request is answered an estimate is taken out of the limits: its prompt by its length, its answer by `max_tokens`
 // or 1024 tokens, its cost by the dearest target's price. When the request has ended, however it did, what was used is put

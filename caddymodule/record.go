@@ -56,7 +56,7 @@ func newRecord(h *Handler, w http.ResponseWriter, r *http.Request) *record {
 	rec := &record{h: h, w: w, began: time.Now()}
 	rec.trace = llmgateway.Trace{
 		Tried: rec.tried, Answering: rec.answering, Broke: rec.broke, Resumed: rec.resumed, Outrun: rec.outrun,
-		Cached: rec.cached, Inherited: rec.inherited, Concealed: rec.concealed,
+		Cached: rec.cached, Spent: rec.spent, Concealed: rec.concealed,
 	}
 	if rec.spans = newAttemptSpans(r.Context()); rec.spans != nil {
 		rec.trace.Attempting, rec.trace.Sending = rec.spans.attempting, rec.spans.header
@@ -133,13 +133,10 @@ func (rec *record) outrun(a llmgateway.Attempt) {
 }
 
 // cached takes in what the cache did for the attempt that is made now.
-func (rec *record) cached(use llmgateway.CacheUse) {
-	rec.asked = use
-	rec.tally.Cached(use)
-}
+func (rec *record) cached(use llmgateway.CacheUse) { rec.asked = use }
 
-// inherited takes in that the request has taken the place of the one that its answer was made for.
-func (rec *record) inherited() { rec.tally.Inherited() }
+// spent takes in what an attempt has used.
+func (rec *record) spent(s llmgateway.Spending) { rec.tally.Spent(s) }
 
 // concealed takes in that the client is told by an answer what failed for good.
 func (rec *record) concealed(err error) {
@@ -201,7 +198,6 @@ func (rec *record) observe(events iter.Seq2[llmgateway.Event, error]) iter.Seq2[
 				rec.pinger.Stop()
 				rec.setAttempts()
 			}
-			rec.tally.Observe(&event)
 			if event.FinishReason != "" {
 				rec.finish = event.FinishReason
 			}
@@ -209,14 +205,14 @@ func (rec *record) observe(events iter.Seq2[llmgateway.Event, error]) iter.Seq2[
 				rec.usage = event.Usage
 			}
 			if err != nil || event.Whole {
-				rec.settle(cmp.Or(err, rec.hidden))
+				rec.settle()
 				rec.setCost()
 			}
 			if !yield(event, err) {
 				return
 			}
 		}
-		rec.settle(rec.hidden)
+		rec.settle()
 	}
 }
 
@@ -228,7 +224,7 @@ func (rec *record) end(err error) {
 	if err != nil {
 		rec.status = openai.Status(llmgateway.AsError(err))
 	}
-	rec.settle(err)
+	rec.settle()
 	if a := rec.answer; a.Number > 0 {
 		a.Duration, a.Err = time.Since(rec.answerBegan), err
 		rec.countAttempt(a)
@@ -294,6 +290,8 @@ func (rec *record) placeholder(key string) (any, bool) {
 		return usage.CachedTokens, true
 	case "usage.reasoning_tokens":
 		return usage.ReasoningTokens, true
+	case "usage.counted_tokens":
+		return rec.used.Tokens, true
 	case "cost":
 		return limit.FormatUSD(rec.used.Cost), true
 	case "first_token_ms":

@@ -105,7 +105,7 @@ func (h *Handler) generate(w http.ResponseWriter, r *http.Request, api api) erro
 	if err == nil {
 		defer release(req)
 		rec.asks(req)
-		defer rec.settle(nil) // if there is a panic
+		defer rec.settle() // if there is a panic
 		err = rec.reserve(r.Context())
 	}
 	if err == nil {

@@ -54,13 +54,13 @@ func (rec *record) dearest() (dearest llmgateway.Price) {
 	return dearest
 }
 
-// settle takes in what the request has used, and how it ended. Only the first call counts.
-func (rec *record) settle(err error) {
+// settle takes in what the request has used. Only the first call counts.
+func (rec *record) settle() {
 	if rec.settled || rec.tally == nil {
 		return
 	}
 	rec.settled = true
-	rec.used = rec.tally.Use(err)
+	rec.used = rec.tally.Use()
 	for _, r := range rec.reservations {
 		r.Settle(context.Background(), rec.used)
 	}

@@ -2,8 +2,11 @@ package caddymodule
 
 import (
 	"fmt"
+	"math"
 	"net/http"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/tidwall/gjson"
@@ -73,4 +76,68 @@ func TestSpendingIsLimited(t *testing.T) {
 		t.Errorf("got %s", a.body)
 	}
 	_ = g.must(client, "bob", body, http.StatusOK)
+}
+
+// Each part of an answer costs what its own target takes, and what was in vain costs, too.
+func TestEveryAttemptCostsItsTargetsPrice(t *testing.T) {
+	silent := func(w http.ResponseWriter, r *http.Request, _ int) {
+		wantsStream(r)
+		hang(w, r)
+	}
+	stalls := func(w http.ResponseWriter, r *http.Request, _ int) {
+		wantsStream(r)
+		count(w, "first", 1, 40)
+		hang(w, r)
+	}
+	// A prompt of "hello" is estimated at 8 tokens; the second counts 6 of the prompt and 60 of the answer. The first takes
+	// 1000 dollars for a million tokens of a prompt and 2000 for those of an answer, the second 10000 and 20000.
+	const second = 6*0.01 + 60*0.02
+	for _, test := range []struct {
+		name    string
+		first   play
+		second  play
+		options string
+		stream  bool
+		cost    float64
+	}{
+		{"finished by another", cutAt40, inOtherPieces, "resume on", true, 8*0.001 + 40*0.002 + second},
+		{"refused first", fails(429, "no"), well("second"), "", true, second},
+		{"silent first", silent, well("second"), "first_token_timeout 200ms", true, 8*0.001 + second},
+		{"stalled before anybody knew", stalls, well("second"), "first_token_timeout 2s\nstream_idle_timeout 200ms", false, 8*0.001 + 40*0.002 + second},
+		{"outrun", silent, well("second"), "hedge_after 50ms\nhedge_budget 100%", true, 8*0.001 + second},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			g := newGateway(t)
+			g.start(fmt.Sprintf(`log_append tokens {http.llm.usage.counted_tokens}
+			llm {
+				%s
+				provider first openai %s
+				provider second openai %s
+				model m {
+					to first {
+						price 1000 2000
+					}
+					to second {
+						price 10000 20000
+					}
+				}
+			}`, test.options, playing(t, test.first, new(atomic.Int64)), playing(t, test.second, new(atomic.Int64))))
+			a, err := g.ask(t.Context(), g.client("HTTP/2.0"), chat("m", "hello", test.stream))
+			if err != nil {
+				t.Fatal(err)
+			}
+			told := a.header.Get("X-Llm-Cost")
+			if test.stream {
+				told = strings.TrimPrefix(comment(a.body), "X-Llm-Cost: ")
+			}
+			if got, err := strconv.ParseFloat(told, 64); err != nil || math.Abs(got-test.cost) > 1e-9 {
+				t.Errorf("it cost %q, want %v", told, test.cost)
+			}
+			await(t, "an entry in the log", func() bool { return g.handled() == 1 })
+			tokens, _ := g.logged("handled request")[0]["tokens"].(float64)
+			if tokens < 66 || (test.name != "refused first") != (tokens > 66) {
+				t.Errorf("%v tokens count", tokens)
+			}
+		})
+	}
 }

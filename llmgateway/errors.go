@@ -54,6 +54,10 @@ type Error struct {
 	// Code is OpenAI's machine-readable code, if one fits better than the Kind's own.
 	Code string
 
+	// Used is what the provider had used until it failed, if it had begun to work: the tokens of its answer as far as it came.
+	// Whoever has it does not change it.
+	Used *Usage
+
 	// Err is the cause.
 	Err error
 }

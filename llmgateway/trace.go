@@ -25,6 +25,9 @@ type Trace struct {
 	Resumed func(Attempt)
 	// Outrun is called when an attempt was given up because another, which ran at the same time, began to answer.
 	Outrun func(Attempt)
+	// Spent is called once for each attempt that a provider has worked for, when it has ended or right before its answer is passed
+	// on in one piece. Answers that the cache had, or that are made for another request, are none.
+	Spent func(Spending)
 	// Cached is called when an attempt has asked the cache.
 	Cached func(CacheUse)
 	// Inherited is called when an answer that the request shares goes on only because of it and others: the request that it

@@ -45,7 +45,8 @@ for i = 1, #ARGV, 6 do
 	if at > period then
 		elapsed = 0
 	elseif at + 1 == period then
-		at, cur, prev = period, 0, cur
+		prev = cur
+		at, cur = period, 0
 	elseif at < period then
 		at, cur, prev = period, 0, 0
 	end

@@ -7,40 +7,34 @@ import (
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/openai"
 )
 
-// bytesPerToken is for answers that nobody has counted.
-const bytesPerToken = 4
-
-// Tally finds out what one request uses while its answer passes. One goroutine uses it.
+// Tally adds up what one request uses. One goroutine uses it.
 //
-// A provider's own count is taken where it is sent. Where it is not, because the client left or the answer broke, the prompt
-// counts as estimated and the answer as far as it came. An answer that was kept, or is made for somebody else, costs
-// nothing, and neither does a request that nobody answered; but if its client left before it was answered, the model may
-// have read the prompt for nothing, and made the answer of one that does not stream.
+// Every attempt counts that a provider has worked for, each at its own target's price: one that answered, one that broke off, one
+// that was too slow, and both parts of an answer that was finished by another target. A provider's own count is taken where it is
+// sent. Where it is not, the prompt counts as estimated and the answer as far as it came; of an attempt at an answer in one
+// piece that was given up, which may have been nearly done, all counts that was to be expected.
+//
+// An answer that was kept, or is made for somebody else, costs nothing, and neither does an attempt that was refused.
 type Tally struct {
 	req                *llmgateway.Request
 	estimated          bool
 	prompt, completion int
-	price              llmgateway.Price
+	dearest            llmgateway.Price
 
-	free     bool
-	answered bool
-	usage    *llmgateway.Usage
-	whole    int // bytes of an answer that did not come as a stream
-	chunks   int // of a stream
-	bytes    int // of the chunks
-	least    int // bytes of the shortest chunk: what each has besides its text
+	used   Use
+	priced bool
 }
 
-// NewTally returns the tally of a request, whose body must stay until Use has been called. The price is that of the dearest
+// NewTally returns the tally of a request, whose body must stay as long as anything is added. The price is that of the dearest
 // target that may answer.
 func NewTally(req *llmgateway.Request, dearest llmgateway.Price) *Tally {
-	return &Tally{req: req, price: dearest}
+	return &Tally{req: req, dearest: dearest}
 }
 
-// Estimate returns what the request will use as far as that can be foreseen.
+// Estimate returns what the request will use as far as that can be foreseen: one answer, of the dearest target.
 func (t *Tally) Estimate() Use {
 	t.estimate()
-	return t.use(t.prompt, t.completion)
+	return use(&llmgateway.Usage{PromptTokens: t.prompt, CompletionTokens: t.completion}, t.dearest)
 }
 
 // estimate reads the request, once and only if somebody needs to know.
@@ -51,72 +45,37 @@ func (t *Tally) estimate() {
 	}
 }
 
-// Answering takes in who answers, before the first event.
-func (t *Tally) Answering(a llmgateway.Attempt) { t.answered, t.price = true, a.Price }
-
-// Cached takes in what the cache did for the attempt that is made now.
-func (t *Tally) Cached(use llmgateway.CacheUse) {
-	t.free = use.Result == llmgateway.CacheHit || use.Result == llmgateway.CacheShared
+// Answering takes in who answers.
+func (t *Tally) Answering(a llmgateway.Attempt) {
+	t.priced = t.priced || a.Price != llmgateway.Price{}
 }
 
-// Inherited takes in that a shared answer goes on on this request's account: otherwise whoever asks twice and leaves once
-// would get it for nothing.
-func (t *Tally) Inherited() { t.free = false }
-
-// Observe takes in an event.
-func (t *Tally) Observe(event *llmgateway.Event) {
-	if event.Usage != nil {
-		t.usage = event.Usage
-	}
-	switch {
-	case event.Whole:
-		t.whole += len(event.Data)
-	case event.Carries && event.FinishReason == "":
-		if t.chunks == 0 || len(event.Data) < t.least {
-			t.least = len(event.Data)
+// Spent takes in what an attempt has used.
+func (t *Tally) Spent(s llmgateway.Spending) {
+	usage := s.Used
+	if !s.Told {
+		t.estimate()
+		usage.PromptTokens = t.prompt
+		if s.Unseen {
+			usage.CompletionTokens = t.completion
 		}
-		t.chunks++
-		t.bytes += len(event.Data)
 	}
+	u := use(&usage, s.Attempt.Price)
+	t.used.Tokens += u.Tokens
+	t.used.Cost += u.Cost
+	t.priced = t.priced || s.Attempt.Price != llmgateway.Price{} || usage.Cost != nil
 }
 
-// Priced reports whether it is known what the answer costs.
-func (t *Tally) Priced() bool {
-	return t.answered && t.price != (llmgateway.Price{}) || t.usage != nil && t.usage.Cost != nil
-}
+// Priced reports whether it is known what the request costs.
+func (t *Tally) Priced() bool { return t.priced }
 
-// Use returns what the request has used. err is how it ended.
-func (t *Tally) Use(err error) Use {
-	switch {
-	case t.free:
-		return Use{}
-	case t.usage != nil && *t.usage != (llmgateway.Usage{}):
-		tokens := max(t.usage.TotalTokens, t.usage.PromptTokens+t.usage.CompletionTokens)
-		return Use{Tokens: int64(max(0, tokens)), Cost: nanos(t.price.Cost(t.usage))}
-	case t.answered:
-		t.estimate()
-		return t.use(t.prompt, t.seen())
-	case err == nil || llmgateway.AsError(err).Kind != llmgateway.Canceled:
-		return Use{}
-	case t.req.ClientStream:
-		t.estimate()
-		return t.use(t.prompt, 0)
-	default:
-		return t.Estimate()
-	}
-}
+// Use returns what the request has used so far.
+func (t *Tally) Use() Use { return t.used }
 
-// seen guesses the tokens of the answer as far as it came. Most servers send a chunk for each token.
-func (t *Tally) seen() int {
-	if t.whole > 0 {
-		return min(t.completion, t.whole/bytesPerToken)
-	}
-	return max(t.chunks, (t.bytes-t.chunks*t.least)/bytesPerToken)
-}
-
-func (t *Tally) use(prompt, completion int) Use {
-	usage := llmgateway.Usage{PromptTokens: prompt, CompletionTokens: completion}
-	return Use{Tokens: int64(prompt + completion), Cost: nanos(t.price.Cost(&usage))}
+// use returns what a usage counts for, at a price.
+func use(u *llmgateway.Usage, price llmgateway.Price) Use {
+	tokens := max(u.TotalTokens, u.PromptTokens+u.CompletionTokens)
+	return Use{Tokens: int64(max(0, tokens)), Cost: nanos(price.Cost(u))}
 }
 
 // nanos returns US dollars in the unit that they are counted in.

@@ -165,6 +165,8 @@ func (c *Client) transportError(ctx context.Context, err error) *llmgateway.Erro
 	switch {
 	case errors.As(err, &dns):
 		e.Message = "the provider's host name cannot be resolved"
+	case tooMuchHeader(err):
+		e.Message = "the header of the provider's answer is too large"
 	case errors.Is(err, syscall.ECONNREFUSED):
 		e.Message = "connection refused"
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
@@ -173,6 +175,12 @@ func (c *Client) transportError(ctx context.Context, err error) *llmgateway.Erro
 		e.Kind, e.Message = llmgateway.Timeout, "the connection timed out"
 	}
 	return e
+}
+
+// tooMuchHeader reports whether an answer's header was larger than a transport takes. net/http has no error of its own for it.
+func tooMuchHeader(err error) bool {
+	text := err.Error()
+	return strings.Contains(text, "headers exceeded") || strings.Contains(text, "header list larger")
 }
 
 // retryAfter reads retry-after-ms (OpenAI's and Azure's) and Retry-After (RFC 9110, section 10.2.3).

@@ -71,11 +71,15 @@ func DefaultTransport() *http.Transport {
 		IdleConnTimeout:       2 * time.Minute,
 		ExpectContinueTimeout: time.Second,
 		// A compressed stream may hold tokens back.
-		DisableCompression: true,
-		WriteBufferSize:    16 << 10,
-		ReadBufferSize:     16 << 10,
+		DisableCompression:     true,
+		MaxResponseHeaderBytes: maxHeader,
+		WriteBufferSize:        16 << 10,
+		ReadBufferSize:         16 << 10,
 	}
 }
+
+// maxHeader bounds the header of an answer.
+const maxHeader = 256 << 10
 
 var defaultTransport = sync.OnceValue(DefaultTransport)
 
@@ -91,12 +95,25 @@ func (c *Client) Generate(ctx context.Context, req *llmgateway.Request) iter.Seq
 			return
 		}
 		defer resp.Body.Close()
+		accepted := func(event llmgateway.Event, err error) bool { return yield(event, ofAccepted(err)) }
 		if req.Stream {
-			c.stream(ctx, req, resp, yield)
+			c.stream(ctx, req, resp, accepted)
 			return
 		}
-		c.whole(ctx, req, resp, yield)
+		c.whole(ctx, req, resp, accepted)
 	}
+}
+
+// ofAccepted returns the error of a request that the provider had taken, with status 200: it has begun to work, unless it says
+// that it refuses after all.
+func ofAccepted(err error) error {
+	if err == nil {
+		return nil
+	}
+	if e := llmgateway.AsError(err); e.Status >= 400 || e.Used != nil {
+		return err
+	}
+	return begun(err, llmgateway.Usage{})
 }
 
 // send sends the request and returns an answer with status 200.
@@ -142,6 +159,12 @@ func (c *Client) send(ctx context.Context, req *llmgateway.Request) (*http.Respo
 		}
 		return nil, c.statusError(resp, text)
 	}
+	if encoding := resp.Header.Get("Content-Encoding"); encoding != "" && encoding != "identity" {
+		_ = resp.Body.Close()
+		return nil, begun(&llmgateway.Error{
+			Kind: llmgateway.Upstream, Message: "the provider sent a compressed answer, which nobody asked for",
+		}, llmgateway.Usage{})
+	}
 	return resp, nil
 }
 
@@ -169,6 +192,8 @@ func (c *Client) prepare() {
 		c.json = http.Header{}
 	}
 	c.json.Set("Content-Type", "application/json")
+	// Transports of others may ask for compressed answers by themselves, which hold tokens back and may be large beyond measure.
+	c.json.Set("Accept-Encoding", "identity")
 	if c.json.Get("User-Agent") == "" {
 		c.json.Set("User-Agent", "llmgateway")
 	}

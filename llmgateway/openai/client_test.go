@@ -88,7 +88,7 @@ func TestClientSendsTheClientsBytes(t *testing.T) {
 			}
 			for field, want := range map[string]string{
 				"Content-Type": "application/json", "Accept": "application/json", "Authorization": "Bearer sk-0123456789",
-				"X-Title": "a title", "User-Agent": "llmgateway", "Accept-Encoding": "", "Idempotency-Key": "",
+				"X-Title": "a title", "User-Agent": "llmgateway", "Accept-Encoding": "identity", "Idempotency-Key": "",
 			} {
 				if got := got.Header.Get(field); got != want {
 					t.Errorf("%s: got %q, want %q", field, got, want)

@@ -15,17 +15,24 @@ import (
 )
 
 // Merge turns a stream's chunks into one event with the whole answer, so that a stream can serve a client that did not
-// ask for one. Nothing is yielded before the stream has ended well. A stream that carried nothing is an error.
+// ask for one. Nothing is yielded before the stream has ended well. A stream that carried nothing is an error. An error
+// says what had been used until then.
 func Merge(chunks iter.Seq2[llmgateway.Event, error]) iter.Seq2[llmgateway.Event, error] {
 	return func(yield func(llmgateway.Event, error) bool) {
 		m := newMerger()
+		var meter Meter
+		size := 0
 		event := llmgateway.Event{Whole: true}
 		for chunk, err := range chunks {
 			if err == nil {
+				meter.Observe(&chunk)
 				err = m.add(chunk.Data)
 			}
+			if size += len(chunk.Data); err == nil && size > maxAnswer {
+				err = &llmgateway.Error{Kind: llmgateway.Upstream, Message: "the provider's answer is too large"}
+			}
 			if err != nil {
-				yield(llmgateway.Event{}, err)
+				yield(llmgateway.Event{}, meter.failed(err))
 				return
 			}
 			event.Carries = event.Carries || chunk.Carries
@@ -37,7 +44,7 @@ func Merge(chunks iter.Seq2[llmgateway.Event, error]) iter.Seq2[llmgateway.Event
 			}
 		}
 		if !event.Carries {
-			yield(llmgateway.Event{}, nothingInIt())
+			yield(llmgateway.Event{}, meter.failed(nothingInIt()))
 			return
 		}
 		var err error

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"iter"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
@@ -29,14 +28,20 @@ func diverged(message string) error {
 // The caller passes on what is yielded, and lets the Transcript follow.
 func (t *Transcript) Rejoin(events iter.Seq2[llmgateway.Event, error], continued bool) iter.Seq2[llmgateway.Event, error] {
 	return func(yield func(llmgateway.Event, error) bool) {
-		t.spent += max(t.usage, t.part)
-		t.usage, t.part = 0, 0
+		t.before.add(t.part)
+		t.part, t.rejoined = part{}, true
+		if continued {
+			t.part.prefix = t.chunks
+		}
 		j := joint{t: t, continued: continued}
 		if continued {
 			text := string(t.said[0])
 			j.tail = text[len(strings.TrimRight(text, whitespace)):]
 		}
 		for event, err := range events {
+			if err == nil {
+				t.part.take(event)
+			}
 			if err == nil && !j.joined {
 				err = j.take(event, yield)
 			} else if err == nil && !yield(t.dress(event), nil) {
@@ -76,10 +81,7 @@ type joint struct {
 func (j *joint) take(event llmgateway.Event, yield func(llmgateway.Event, error) bool) error {
 	p := readPiece(event.Data)
 	if p.only() >= 0 {
-		j.t.part++
-	}
-	if event.Usage != nil {
-		j.t.usage = event.Usage.CompletionTokens
+		j.t.part.chunks++
 	}
 	var fresh said
 	var err error
@@ -99,7 +101,7 @@ func (j *joint) take(event llmgateway.Event, yield func(llmgateway.Event, error)
 		return nil
 	}
 	if p.only() >= 0 {
-		j.t.part-- // it is counted when it is passed on
+		j.t.part.chunks-- // it is counted when it is passed on
 	}
 	if fresh[0] != "" && p.said[0] == "" { // what was held goes ahead of a chunk without text
 		if !yield(j.t.dress(withText(j.carrier, said{fresh[0]})), nil) {
@@ -190,11 +192,8 @@ func (t *Transcript) dress(event llmgateway.Event) llmgateway.Event {
 			}
 		}
 		if m.Name == "usage" && event.Usage != nil {
-			sum := *event.Usage
-			sum.CompletionTokens += t.spent
-			sum.TotalTokens += t.spent
-			event.Usage = &sum
-			s.numbers(m.Value, map[string]int{"completion_tokens": sum.CompletionTokens, "total_tokens": sum.TotalTokens})
+			event.Usage = t.before.with(t.part, *event.Usage)
+			s.members(m.Value, usageMembers(event.Usage))
 		}
 	}
 	event.Data = s.join()
@@ -230,12 +229,12 @@ func (s *splicer) texts(object int, texts said) (end int) {
 	})
 }
 
-// numbers replaces those of the given names in an object.
-func (s *splicer) numbers(object int, numbers map[string]int) {
+// members replaces the values of those of the given names in an object.
+func (s *splicer) members(object int, values map[string]string) {
 	eachMember(s.body, object, func(name []byte, value int) int {
 		end := skip(s.body, value)
-		if number, ok := numbers[string(name)]; ok {
-			s.replace(value, end, []byte(strconv.Itoa(number)))
+		if text, ok := values[string(name)]; ok {
+			s.replace(value, end, []byte(text))
 		}
 		return end
 	})

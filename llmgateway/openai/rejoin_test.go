@@ -179,21 +179,94 @@ func TestRejoinedAnswerIsTheAnswer(t *testing.T) {
 }
 
 func TestRejoinSumsTheUsage(t *testing.T) {
-	transcript := follow(t, plainChat, "one ", "two ", "three ")
-	var usage *llmgateway.Usage
-	for event, err := range transcript.Rejoin(spoken("other", "one two ", "three four", "."), false) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		if event.Usage != nil {
-			usage = event.Usage
-			if u := gjson.GetBytes(event.Data, "usage"); u.Get("prompt_tokens").Int() != 5 || u.Get("completion_tokens").Int() != 10 || u.Get("total_tokens").Int() != 15 {
-				t.Errorf("the client gets %s", event.Data)
+	type chunk struct{ delta, usage string }
+	say := func(chunks ...chunk) iter.Seq2[llmgateway.Event, error] {
+		return func(yield func(llmgateway.Event, error) bool) {
+			in := inspector{operation: llmgateway.Chat}
+			for _, c := range chunks {
+				finish := "null"
+				if c.delta == "." {
+					c.delta, finish = "", `"stop"`
+				}
+				event, err := in.inspect(fmt.Appendf(nil, `{"id":"x","choices":[{"index":0,"delta":{"content":%q},"finish_reason":%s}],"usage":%s}`, c.delta, finish, c.usage), false)
+				if !yield(event, err) || err != nil {
+					return
+				}
 			}
+			yield(llmgateway.Event{}, errors.New("it breaks"))
 		}
 	}
-	if want := (llmgateway.Usage{PromptTokens: 5, CompletionTokens: 10, TotalTokens: 15}); usage == nil || *usage != want {
-		t.Errorf("got %v, want %v", usage, want)
+	const none = "null"
+	tokens := func(prompt, completion int, more string) string {
+		return fmt.Sprintf(`{"prompt_tokens":%d,"completion_tokens":%d,"total_tokens":%d%s}`, prompt, completion, prompt+completion, more)
+	}
+	for _, test := range []struct {
+		name      string
+		parts     [][]chunk
+		continued bool
+		want      string
+	}{
+		{
+			"the first told nothing", [][]chunk{
+				{{"one ", none}, {"two ", none}, {"three ", none}},
+				{{"one two ", none}, {"three four", none}, {".", tokens(5, 7, "")}},
+			}, false, tokens(10, 10, ""),
+		},
+		{
+			"both told", [][]chunk{
+				{{"one ", tokens(6, 2, "")}, {"two ", tokens(6, 4, "")}},
+				{{"one two ", none}, {"three", none}, {".", tokens(5, 7, "")}},
+			}, false, tokens(11, 11, ""),
+		},
+		{
+			"three, each telling all the time", [][]chunk{
+				{{"one ", tokens(5, 1, "")}, {"two ", tokens(5, 2, "")}},
+				{{"one ", tokens(5, 1, "")}, {"two ", tokens(5, 2, "")}, {"three ", tokens(5, 3, "")}},
+				{{"one two three ", tokens(5, 3, "")}, {".", tokens(5, 4, "")}},
+			}, false, tokens(15, 9, ""),
+		},
+		{
+			"the second goes on", [][]chunk{
+				{{"one ", none}, {"two ", none}, {"three ", none}},
+				{{"four", none}, {".", tokens(23, 2, "")}},
+			}, true, tokens(43, 5, ""),
+		},
+		{
+			"both tell the cost", [][]chunk{
+				{{"one ", tokens(5, 1, `,"cost":0.25`)}},
+				{{"one two", none}, {".", tokens(5, 2, `,"cost":0.5`)}},
+			}, false, tokens(10, 3, `,"cost":0.75`),
+		},
+		{
+			"one tells the cost", [][]chunk{
+				{{"one ", none}},
+				{{"one two", none}, {".", tokens(5, 2, `,"cost":0.5`)}},
+			}, false, tokens(10, 3, `,"cost":null`),
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			transcript := NewTranscript(streamed(t, plainChat))
+			var last llmgateway.Event
+			for i, part := range test.parts {
+				events := say(part...)
+				if i > 0 {
+					events = transcript.Rejoin(events, test.continued)
+				}
+				for event, err := range events {
+					if err == nil {
+						transcript.Follow(event)
+						last = event
+					}
+				}
+			}
+			if got := gjson.GetBytes(last.Data, "usage").Raw; got != test.want {
+				t.Errorf("the client gets %s, want %s", got, test.want)
+			}
+			if want := readUsage([]byte(test.want)); fmt.Sprintf("%+v", *last.Usage) != fmt.Sprintf("%+v", *want) &&
+				(want.Cost == nil || *want.Cost != *last.Usage.Cost) {
+				t.Errorf("the event has %+v, want %+v", *last.Usage, *want)
+			}
+		})
 	}
 }
 

@@ -3,15 +3,17 @@ package openai
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
+	"strconv"
 	"sync"
+
+	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
 )
 
 const (
 	eventBuffer = 16 << 10
 	// maxEvent bounds one event. A generated image comes as a few megabytes of base64 in one event.
-	maxEvent = 64 << 20
+	maxEvent = 32 << 20
 )
 
 var eventBuffers = sync.Pool{New: func() any { return new([eventBuffer]byte) }}
@@ -137,7 +139,9 @@ func (e *eventReader) line() ([]byte, error) {
 	}
 }
 
-var errEventTooLarge = fmt.Errorf("event of more than %d bytes", maxEvent)
+var errEventTooLarge = &llmgateway.Error{
+	Kind: llmgateway.Upstream, Message: "the provider sent an event of more than " + strconv.Itoa(maxEvent>>20) + " MiB",
+}
 
 // fill reads once. Like bufio.Reader it gives up on a reader that keeps returning nothing.
 func (e *eventReader) fill() error {

@@ -31,14 +31,18 @@ type Transcript struct {
 	// same are the members of the first chunk that all chunks of a stream have in common.
 	same []rawMember
 
-	chunks int // with text, that the client has got
-	part   int // chunks with text of the provider that speaks now
-	usage  int // completion tokens that it has reported
-	spent  int // completion tokens of those before it
+	chunks   int  // with text, that the client has got
+	size     int  // bytes of the chunks that the client has got
+	part     part // of the provider that speaks now
+	before   sum  // of those that spoke earlier
+	rejoined bool // there were some
 
 	last template // a chunk that has nothing but a text
 	kind int      // which of saidNames
 }
+
+// maxTranscript bounds the stream that is kept in mind. A longer one stays broken if it breaks.
+const maxTranscript = 64 << 20
 
 // rawMember is a member's name and its value as it is written.
 type rawMember struct {
@@ -62,16 +66,20 @@ func NewTranscript(req *llmgateway.Request) *Transcript {
 
 // Follow takes in an event that is passed on to the client.
 func (t *Transcript) Follow(event llmgateway.Event) {
-	if event.Usage != nil {
-		t.usage = event.Usage.CompletionTokens
+	if !t.rejoined { // what others say, Rejoin takes in as they say it
+		t.part.take(event)
 	}
 	if t.unfit {
+		return
+	}
+	if t.size += len(event.Data); t.size > maxTranscript {
+		t.unfit, t.said = true, [len(saidNames)][]byte{}
 		return
 	}
 	if text, ok := t.last.text(event.Data); ok && bytes.IndexByte(text, '\\') < 0 {
 		t.said[t.kind] = append(t.said[t.kind], text...)
 		t.chunks++
-		t.part++
+		t.part.chunks++
 		return
 	}
 	p := readPiece(event.Data)
@@ -84,7 +92,7 @@ func (t *Transcript) Follow(event llmgateway.Event) {
 	}
 	if kind := p.only(); kind >= 0 {
 		t.chunks++
-		t.part++
+		t.part.chunks++
 		if !t.unfit {
 			t.learn(event.Data, kind, p.said[kind])
 		}

@@ -27,6 +27,7 @@ type attempt struct {
 	req   llmgateway.Request
 	info  llmgateway.Attempt
 	began time.Time
+	spent spent
 }
 
 // begin makes an attempt at a target that was chosen for the next one, and returns the context for it.
@@ -69,12 +70,12 @@ func (a *answer) try(ctx context.Context, target choice) (done bool) {
 	if a.broke != nil {
 		return a.resume(ctx, t)
 	}
-	return a.answerWith(ctx, t, t.generate(ctx, &t.req))
+	return a.answerWith(ctx, t, t.events(ctx))
 }
 
 // answerWith passes on what an attempt at the answer brings.
 func (a *answer) answerWith(ctx context.Context, t *attempt, events iter.Seq2[llmgateway.Event, error]) (done bool) {
-	_, err := a.pass(ctx, func() { tell(a.trace.Answering, t.after(nil)) }, events)
+	_, err := a.pass(ctx, t, func() { tell(a.trace.Answering, t.after(nil)) }, events)
 	switch {
 	case err == nil:
 		return true
@@ -100,13 +101,19 @@ func (a *answer) failed(t *attempt, err error) {
 // maxHeld bounds the events held back before one carries something. What carries nothing may be dropped.
 const maxHeld = 16
 
-// pass passes events on, from the first that carries something; answering is called right before it, and begun is true from
-// then on. The error is nil if the caller has been given a whole answer or has left, and otherwise why there is no more.
-func (a *answer) pass(ctx context.Context, answering func(), events iter.Seq2[llmgateway.Event, error]) (begun bool, err error) {
+// pass passes an attempt's events on, from the first that carries something; answering is called right before it, and begun is
+// true from then on. The error is nil if the caller has been given a whole answer or has left, and otherwise why there is no more.
+func (a *answer) pass(ctx context.Context, t *attempt, answering func(), events iter.Seq2[llmgateway.Event, error]) (begun bool, err error) {
+	var failure error // as the attempt tells it
+	defer func() { a.account(t, failure) }()
 	var held []llmgateway.Event
 	for event, err := range events {
 		if err != nil {
+			failure = lastWord(ctx, err)
 			return begun, cause(ctx, err)
+		}
+		if event.Whole {
+			a.account(t, nil) // what it has used is known before the client can know that its answer is whole
 		}
 		if !begun && !event.Carries {
 			held = hold(held, event)

@@ -14,7 +14,7 @@ import (
 
 // script is a provider that does one thing after the other. Each call gets the next script of a list, and the last again.
 //
-// A string is an event with that text; if it begins with ~ the event carries nothing. A duration is silence, an error the
+// A string is an event with that text; if it begins with ~ the event carries nothing. A usage is one, too. A duration is silence, an error the
 // end. A func is called with the request. canceled waits until the call is canceled and ends with an error of its own.
 type script struct {
 	calls [][]any
@@ -67,6 +67,10 @@ func perform(ctx context.Context, req *llmgateway.Request, steps []any, yield fu
 			case <-time.After(step):
 			case <-ctx.Done():
 				yield(llmgateway.Event{}, ctx.Err())
+				return false
+			}
+		case llmgateway.Usage:
+			if !yield(llmgateway.Event{Data: []byte(`{"choices":[]}`), Usage: &step}, nil) {
 				return false
 			}
 		case error:

@@ -128,6 +128,7 @@ type contender struct {
 	took   time.Duration
 	held   []llmgateway.Event
 	err    error
+	word   error    // err as the attempt tells it
 	told   []func() // calls of hooks, by who does not know of the goroutine
 
 	live   bool // it has won, and what it tells is told at once
@@ -146,7 +147,7 @@ func (a *answer) enter(ctx context.Context, target choice) *contender {
 	if c.req.Operation != llmgateway.Embeddings {
 		c.req.Stream = true // so that a long answer can be told from silence
 	}
-	c.next, c.stop = iter.Pull2(c.generate(ctx, &c.req))
+	c.next, c.stop = iter.Pull2(c.events(ctx))
 	go c.run(ctx)
 	return c
 }
@@ -192,6 +193,7 @@ func (c *contender) open(ctx context.Context) error {
 		case !ok:
 			return cause(ctx, errNoAnswer)
 		case err != nil:
+			c.word = lastWord(ctx, err)
 			return cause(ctx, err)
 		case event.Carries:
 			c.held = append(c.held, event)
@@ -214,20 +216,21 @@ func (c *contender) judge(wanted bool) {
 // to the next.
 var errOutrun = &llmgateway.Error{Kind: llmgateway.Overloaded, Message: "another target was faster"}
 
-// await waits for the goroutine's end, and gives up a contender that was not judged.
-func (c *contender) await() {
+// await waits for the end of a contender's goroutine, and gives up one that was not judged.
+func (a *answer) await(c *contender) {
 	if !c.judged {
 		c.judge(false)
 	}
 	<-c.done
 	c.cancel(nil)
+	a.account(c.attempt, c.word)
 	if c.fear != nil {
 		panic(c.fear)
 	}
 }
 
-// events are those of a contender that has won.
-func (c *contender) events(yield func(llmgateway.Event, error) bool) {
+// rest yields the events of a contender that has won.
+func (c *contender) rest(yield func(llmgateway.Event, error) bool) {
 	defer c.stop()
 	for _, event := range c.held {
 		if !yield(event, nil) {
@@ -246,11 +249,11 @@ func (c *contender) events(yield func(llmgateway.Event, error) bool) {
 func (a *answer) race(ctx context.Context, target choice) (done bool) {
 	hedge := a.run.router.Hedge
 	first := a.enter(ctx, target)
-	defer first.await()
+	defer a.await(first)
 	if after, ok := hedge.arrived(target.Target); ok && !first.opens(after) {
 		if rival, ok := a.run.rival(ctx); ok {
 			second := a.enter(ctx, rival)
-			defer second.await()
+			defer a.await(second)
 			return a.decide(ctx, first, second)
 		}
 	}
@@ -293,6 +296,7 @@ func (a *answer) settle(ctx context.Context, c, rival *contender) (done bool) {
 	hedge := a.run.router.Hedge
 	if c.err != nil {
 		c.judge(false)
+		a.account(c.attempt, c.word)
 		a.failed(c.attempt, c.err)
 		return false
 	}
@@ -300,7 +304,7 @@ func (a *answer) settle(ctx context.Context, c, rival *contender) (done bool) {
 	if rival != nil {
 		hedge.began(rival.Target, time.Since(rival.began))
 		rival.judge(false)
-		tell(a.trace.Outrun, rival.after(nil))
+		a.outrun(rival.attempt)
 	}
 	c.judge(true)
 	<-c.done
@@ -308,7 +312,7 @@ func (a *answer) settle(ctx context.Context, c, rival *contender) (done bool) {
 	for _, hook := range c.told {
 		hook()
 	}
-	events := iter.Seq2[llmgateway.Event, error](c.events)
+	events := iter.Seq2[llmgateway.Event, error](c.rest)
 	if !a.run.req.Stream {
 		events = openai.Merge(events)
 	}

@@ -204,3 +204,25 @@ func TestWinnersCacheIsToldOfAndNotTheLosers(t *testing.T) {
 		}
 	})
 }
+
+// Whoever was outrun has not failed, and can be asked when the faster one breaks.
+func TestOutrunTargetIsAskedAgainWhenTheFasterBreaks(t *testing.T) {
+	for _, whole := range []bool{true, false} {
+		t.Run(fmt.Sprint("whole=", whole), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a, b := does(10*time.Second, "never").then("near", "er", finish), does("near", errBoom)
+				r := hedging(a, b)
+				r.Resume = true
+				req, told := streamed(t, ""), "outrun a, answering b, broke b, resumed a"
+				if whole {
+					req.Stream, req.ClientStream = false, false
+					told = "outrun a, tried b, answering a"
+				}
+				listen(t.Context(), r, req).check(t, "nearer", told, "")
+				if a.asked() != 2 || b.asked() != 1 {
+					t.Errorf("a was asked %d times, b %d", a.asked(), b.asked())
+				}
+			})
+		})
+	}
+}

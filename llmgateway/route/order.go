@@ -156,5 +156,11 @@ func (n *numbering) hooks() *llmgateway.Trace {
 			}
 		}
 	}
+	if spent := hooks.Spent; spent != nil {
+		hooks.Spent = func(s llmgateway.Spending) {
+			s.Attempt.Number += n.before
+			spent(s)
+		}
+	}
 	return &hooks
 }

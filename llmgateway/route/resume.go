@@ -68,7 +68,7 @@ func (a *answer) goOn(ctx context.Context, t *attempt) (_ context.Context, next 
 // finish passes on what a target adds to the answer.
 func (a *answer) finish(ctx context.Context, t *attempt, continued bool) (begun bool, err error) {
 	resumed := func() { tell(a.trace.Resumed, t.after(nil)) }
-	return a.pass(ctx, resumed, a.transcript.Rejoin(t.generate(ctx, &t.req), continued))
+	return a.pass(ctx, t, resumed, a.transcript.Rejoin(t.events(ctx), continued))
 }
 
 // notResumed returns the error for an answer that broke and that nobody could finish.

@@ -21,6 +21,7 @@ type run struct {
 	again    map[*Target]time.Time // tried, and worth asking again from then on
 	eligible int                   // how many targets there were to begin with
 	attempts int
+	outrun   int               // attempts that were given up because another was faster; they have not failed
 	final    *llmgateway.Error // an error that no other target can mend
 	failures []failure
 	chances  []float64 // of pauses, by how often a target has failed
@@ -73,7 +74,7 @@ func (u *run) next(ctx context.Context) (choice, bool) {
 	if retries < 0 {
 		retries = u.eligible - 1
 	}
-	for u.final == nil && u.attempts <= retries && ctx.Err() == nil {
+	for u.final == nil && u.attempts-u.outrun <= retries && ctx.Err() == nil {
 		candidates := u.left
 		if len(candidates) == 0 {
 			if candidates = u.recovered(ctx); len(candidates) == 0 {
@@ -132,6 +133,12 @@ func upOf(targets []*Target) []*Target {
 func (u *run) forget(t *Target) {
 	u.left = slices.DeleteFunc(u.left, func(other *Target) bool { return other == t })
 	delete(u.again, t)
+}
+
+// spare takes in that a target was given up because another was faster. It may be asked after all others, should that one break.
+func (u *run) spare(t *Target) {
+	u.outrun++
+	u.left = append(u.left, t)
 }
 
 // recovered returns the targets that may be asked again, in configured order. It waits for the first of them, and returns

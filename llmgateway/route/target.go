@@ -138,12 +138,17 @@ func (t *Target) limited(ctx context.Context, p llmgateway.Provider, req *llmgat
 	if t.FirstTokenTimeout == 0 && t.StreamIdleTimeout == 0 && t.Timeout == 0 {
 		return p.Generate(ctx, req)
 	}
-	if t.FirstTokenTimeout > 0 && !req.Stream && req.Operation != llmgateway.Embeddings && !req.Operation.Foreign() {
+	if !req.Stream && t.streams(req) {
 		streamed := *req
 		streamed.Stream = true
 		return openai.Merge(t.watch(ctx, p, &streamed))
 	}
 	return t.watch(ctx, p, req)
+}
+
+// streams reports whether the provider is asked for a stream.
+func (t *Target) streams(req *llmgateway.Request) bool {
+	return req.Stream || t.FirstTokenTimeout > 0 && req.Operation != llmgateway.Embeddings && !req.Operation.Foreign()
 }
 
 // watch ends the attempt when a deadline passes. Deadlines are timers that cancel the attempt's context, so that
@@ -180,8 +185,9 @@ func (t *Target) watch(ctx context.Context, p llmgateway.Provider, req *llmgatew
 	}
 }
 
+// late is the error for a deadline that has passed. Who was silent until then is taken to have worked.
 func late(what string, after time.Duration) error {
-	return &llmgateway.Error{Kind: llmgateway.Timeout, Message: what + " within " + after.String()}
+	return &llmgateway.Error{Kind: llmgateway.Timeout, Message: what + " within " + after.String(), Used: new(llmgateway.Usage)}
 }
 
 // deadline is a timer that can be set again and again.
