@@ -254,7 +254,9 @@ func TestSharedGenerationStopsWhenItsLastClientLeaves(t *testing.T) {
 			second, has := g.askAndLeave(t, g.client(protocol), body, 2)
 			<-has
 			first.leave()
-			<-first.ended
+			if err := <-first.ended; err == nil {
+				t.Error("a request whose client left was answered")
+			}
 			await(t, "the end of the first request", func() bool { return g.handled() == before+1 })
 			select {
 			case <-u.gone:
@@ -264,7 +266,9 @@ func TestSharedGenerationStopsWhenItsLastClientLeaves(t *testing.T) {
 			left := time.Now()
 			second.leave()
 			checkSoon(t, u.left(t, left))
-			<-second.ended
+			if err := <-second.ended; err == nil {
+				t.Error("a request whose client left was answered")
+			}
 			await(t, "the end of the second request", func() bool { return g.handled() == before+2 })
 		})
 		t.Run(protocol+" alone, without a stream", func(t *testing.T) {
@@ -274,7 +278,9 @@ func TestSharedGenerationStopsWhenItsLastClientLeaves(t *testing.T) {
 			left := time.Now()
 			only.leave()
 			checkSoon(t, u.left(t, left))
-			<-only.ended
+			if err := <-only.ended; err == nil {
+				t.Error("a request whose client left was answered")
+			}
 			await(t, "the end of the request", func() bool { return g.handled() == before+1 })
 		})
 	}
