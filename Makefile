@@ -44,7 +44,7 @@ llama-server: ## find or build llama-server and print its path; LLAMA_BACKEND=cu
 .PHONY: test
 test: check $(if $(wildcard test/node/package.json),test/node/node_modules) ## run every check and every test
 	scripts/need.sh chromium redis-check-rdb
-	$(WITH_LLAMA_SERVER) $(GO) test -race -vet=off $(or $(ARGS),./...)
+	$(WITH_LLAMA_SERVER) $(GO) test -race -vet=off -timeout 30m $(or $(ARGS),./...)
 
 .PHONY: check
 check: bin/caddy ## run what is quick: formats, go.mod, go vet, the Caddyfile

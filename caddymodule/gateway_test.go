@@ -77,12 +77,19 @@ func newGateway(t *testing.T) *gateway {
 	return g
 }
 
-// freeAddress returns an address on which nobody listens, neither TCP nor UDP. It is not one of those that the system
-// gives to clients.
+// handedOut are the ports that tests have been given.
+var handedOut sync.Map
+
+// freeAddress returns an address on which nobody listens, neither TCP nor UDP, and that no test has been given before. It is
+// not one of those that the system gives to clients.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	for range 100 {
-		address := "127.0.0.1:" + strconv.Itoa(10000+rand.IntN(20000))
+		port := 10000 + rand.IntN(20000)
+		if _, taken := handedOut.LoadOrStore(port, true); taken {
+			continue
+		}
+		address := "127.0.0.1:" + strconv.Itoa(port)
 		tcp, err := net.Listen("tcp", address)
 		if err != nil {
 			continue
