@@ -151,7 +151,7 @@ func (h *Handler) pinger(w http.ResponseWriter, req *llmgateway.Request, left co
 // padding returns what sends white space to a client that waits for a whole answer, if it is one that needs that.
 func (h *Handler) padding(w http.ResponseWriter, req *llmgateway.Request, left context.CancelCauseFunc) *openai.Pinger {
 	p, ok := h.client.(padder)
-	if !ok || req.Operation != llmgateway.Chat || req.Native != nil {
+	if !ok || req.Operation != llmgateway.Chat {
 		return nil
 	}
 	first, interval := p.padding()

@@ -26,6 +26,9 @@ type Event struct {
 
 	// Usage is the token count that came with the event, or nil.
 	Usage *Usage
+
+	// Told is the token count that the client is told in its place, as an [Exchange] may want it, or nil.
+	Told *Usage
 }
 
 // Usage counts the tokens of one generation, named as in OpenAI's usage object.

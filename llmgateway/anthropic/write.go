@@ -1,6 +1,7 @@
 package anthropic
 
 import (
+	"cmp"
 	"iter"
 	"net/http"
 	"slices"
@@ -15,7 +16,10 @@ import (
 // Write sends an answer as [openai.Write] does, as a message or as its events. What a target said in Anthropic's words is sent
 // as it came.
 func Write(w http.ResponseWriter, req *llmgateway.Request, events iter.Seq2[llmgateway.Event, error], pinger *openai.Pinger, last func() string) error {
-	form := openai.Form{Named: true, Broken: func(e *llmgateway.Error) [][]byte { return [][]byte{ErrorBody(e)} }}
+	form := openai.Form{
+		Named: true, Error: ErrorBody,
+		Broken: func(e *llmgateway.Error) [][]byte { return [][]byte{ErrorBody(e)} },
+	}
 	events = dialect.TellLeftOut(w, req, events)
 	return form.Write(w, req, dialect.Translate(events, newMessage(req)), pinger, last)
 }
@@ -49,7 +53,7 @@ func (m *message) Chunk(event llmgateway.Event) [][]byte {
 
 func (m *message) observe(event llmgateway.Event) {
 	if event.Usage != nil {
-		m.usage = event.Usage
+		m.usage = cmp.Or(event.Told, event.Usage)
 	}
 }
 

@@ -6,6 +6,7 @@ package bytebot
 
 import (
 	"context"
+	"strings"
 	"sync/atomic"
 
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
@@ -56,7 +57,7 @@ func (a *Adapter) mend(req *llmgateway.Request, c *conversation, x *exchange) (*
 	if a.config.KeepEqualImages {
 		runs = c.eachAlone()
 	}
-	x.left = outdated(len(runs), a.config.Options.KeepImages, a.config.Options.MaxImages)
+	x.left = a.outdatedEverywhere(len(runs))
 	e = append(e, c.thin(runs, x.left)...)
 	if a.config.KeepMessages {
 		if x.nudge != "" {
@@ -74,6 +75,17 @@ func (a *Adapter) mend(req *llmgateway.Request, c *conversation, x *exchange) (*
 		return req, nil
 	}
 	return rewritten(req, c, p.edits, p.write)
+}
+
+// outdatedEverywhere returns how many of n images no target gets.
+func (a *Adapter) outdatedEverywhere(n int) int {
+	out := outdated(n, a.config.Options.KeepImages, a.config.Options.MaxImages)
+	for name := range a.config.Targets {
+		provider, model, _ := strings.Cut(name, "/")
+		o := a.options(target{provider: provider, model: model})
+		out = min(out, outdated(n, o.KeepImages, o.MaxImages))
+	}
+	return out
 }
 
 // Interface guards

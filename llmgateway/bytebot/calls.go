@@ -128,13 +128,16 @@ func saysNothing(data []byte) bool {
 	return len(message.Get("tool_calls").Array()) == 0
 }
 
-// plainContent makes one text of a content that comes in parts, which the agent cannot read. Everything else stays.
+// plainContent makes one text of a content that comes in parts, or is no text at all, which the agent cannot read.
 func plainContent(data []byte) []byte {
 	content := gjson.GetBytes(data, "choices.0.message.content")
-	if !content.IsArray() {
+	if !content.Exists() || content.Type == gjson.String || content.Type == gjson.Null {
 		return data
 	}
-	var texts []string
+	texts := []string{}
+	if !content.IsArray() {
+		texts = append(texts, content.Raw)
+	}
 	for _, part := range content.Array() {
 		if t := part.Get("text"); t.Type == gjson.String {
 			texts = append(texts, t.Str)

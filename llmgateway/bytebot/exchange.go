@@ -3,6 +3,7 @@ package bytebot
 import (
 	"context"
 	"iter"
+	"math"
 	"sync/atomic"
 
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
@@ -29,6 +30,9 @@ func (a *Adapter) exchange(req *llmgateway.Request, c *conversation) *exchange {
 	x := &exchange{
 		adapter: a, tenant: req.Tenant, status: c.status, window: a.config.Window(req.Model),
 		tools: a.offered(req), ids: make(map[string]bool), retries: retriesOf(req),
+	}
+	if req.Native != nil && req.Native.Operation == llmgateway.Messages && x.window == defaultWindow {
+		x.window = claudeWindow
 	}
 	for _, m := range c.messages {
 		for _, call := range m.calls {
@@ -95,7 +99,7 @@ func (x *exchange) pass(events iter.Seq2[llmgateway.Event, error], window *atomi
 				return err, false
 			}
 		} else if event.Whole {
-			event.Data = x.told(event, int(window.Load()))
+			x.told(&event, int(window.Load()))
 		}
 		first = false
 		if !yield(event, err) {
@@ -105,16 +109,23 @@ func (x *exchange) pass(events iter.Seq2[llmgateway.Event, error], window *atomi
 	return nil, false
 }
 
-// told returns what the agent is told of a whole answer, and remembers its calls.
-func (x *exchange) told(event llmgateway.Event, window int) []byte {
+// told makes of a whole answer what the agent is told, and remembers its calls.
+func (x *exchange) told(event *llmgateway.Event, window int) {
 	config := x.adapter.config
 	if !config.KeepArguments {
 		config.Memory.remember(x.tenant, event.Data)
 	}
 	if config.KeepUsage || !x.status || window <= 0 || window == x.window {
-		return event.Data
+		return
 	}
-	return withUsage(event.Data, x.window, window)
+	event.Data = withUsage(event.Data, x.window, window)
+	if u := event.Usage; u != nil {
+		as := func(n int) int { return int(math.Round(float64(n) * float64(x.window) / float64(window))) }
+		event.Told = &llmgateway.Usage{
+			PromptTokens: as(u.PromptTokens), CompletionTokens: as(u.CompletionTokens), TotalTokens: as(u.TotalTokens),
+			CachedTokens: as(u.CachedTokens), ReasoningTokens: as(u.ReasoningTokens),
+		}
+	}
 }
 
 // unseen returns a request with texts in place of images, or nil if it has none. Its body is the caller's.

@@ -149,7 +149,7 @@ func explain(e *llmgateway.Error) string {
 }
 
 // private are addresses and what looks like a key.
-var private = regexp.MustCompile(`(?i)\b[a-z][a-z0-9+.-]*://\S+|\b\d{1,3}(\.\d{1,3}){3}(:\d+)?\b|\[[0-9a-f:.]+\](:\d+)?|\b[0-9a-f]{1,4}(:[0-9a-f]{0,4}){3,}|::[0-9a-f]+|\b[a-z0-9-]+(\.[a-z0-9-]+)*:\d{2,5}\b|\b(sk|hf|key|pk|gsk|xai)[-_][\w-]{6,}|\b[\w+/-]{32,}=*|\bbearer\s+\S+|/[\w.-]+(/[\w.-]+)+\.(sock|gguf)\b`)
+var private = regexp.MustCompile(`(?i)\b[a-z][a-z0-9+.-]*://\S+|\b\d{1,3}(\.\d{1,3}){3}(:\d+)?\b|\[[0-9a-f:.]+\](:\d+)?|\b[0-9a-f]{1,4}(:[0-9a-f]{0,4}){3,}|::[0-9a-f]+|\b[a-z0-9-]+(\.[a-z0-9-]+)*:\d{2,5}\b|\b(sk|hf|key|pk|gsk|xai)[-_][\w-]{6,}|\b[\w+/-]{32,}=*|\bbearer\s+\S+|(^|[\s"'=(])/[\w.-]+(/[\w.-]+)+|\b[a-z0-9-]+(\.[a-z0-9-]+)*\.(internal|local|localdomain|lan|corp|svc|home|test|[a-z]{2,}\.[a-z]{2,})\b|\b(api[-_ ]?key|key|token|secret|password)\b\W{0,3}\S*[0-9]\S{5,}`)
 
 // clean takes out of a message what is not for the user's eyes, and keeps it short.
 func clean(message string) string {

@@ -117,9 +117,9 @@ func TestStreamAsksForHelpToo(t *testing.T) {
 }
 
 func TestHelpTellsNoSecrets(t *testing.T) {
-	const message = "dialing http://10.0.0.7:8080/v1/chat?key=abc and 192.168.1.2:9000, [fd00::1]:443, llm-host.internal:4000 with sk-proj-abcdefgh or Bearer abcdef, hf_abcdefghijk, 0123456789abcdef0123456789abcdef01234567: status 401 of provider far, model qwen/qwen3-vl:8b at /run/llm/engine.sock"
+	const message = "dialing http://10.0.0.7:8080/v1/chat?key=abc and 192.168.1.2:9000, [fd00::1]:443, llm-host.internal:4000 with sk-proj-abcdefgh or Bearer abcdef, hf_abcdefghijk, 0123456789abcdef0123456789abcdef01234567: status 401 of provider far, model qwen/qwen3-vl:8b at /run/llm/engine.sock; cannot open /etc/llm/keys.json on gpu7.corp.internal, token=AbCd1234EfGh5678, Invalid key QwEr1234TyUi"
 	got := clean(message)
-	for _, secret := range []string{"10.0.0.7", "8080", "key=abc", "192.168", "fd00", "internal", "abcdefgh", "Bearer", "hf_", "0123456789", "/run"} {
+	for _, secret := range []string{"10.0.0.7", "8080", "key=abc", "192.168", "fd00", "internal", "abcdefgh", "Bearer", "hf_", "0123456789", "/run", "/etc", "gpu7", "AbCd", "QwEr"} {
 		if strings.Contains(got, secret) {
 			t.Errorf("%s is in %s", secret, got)
 		}

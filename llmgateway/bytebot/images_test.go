@@ -98,7 +98,7 @@ func TestEqualScreenshotsAreSentOnce(t *testing.T) {
 
 // A target's own bounds apply on top, and count what was left out before, so that they too leave out in steps.
 func TestTargetsHaveBoundsOfTheirOwn(t *testing.T) {
-	a := newAdapter(t, Config{Targets: map[string]Options{"few": {MaxImages: 3, KeepImages: 1}, "few/many": {MaxImages: -1}, "light": {MaxRequestBytes: 3000}}})
+	a := newAdapter(t, Config{Targets: map[string]Options{"few": {MaxImages: 3, KeepImages: 1}, "few/many": {MaxImages: -1}, "more": {MaxImages: 20, KeepImages: 10}, "light": {MaxRequestBytes: 3000}}})
 	for _, test := range []struct {
 		to    llmgateway.Destination
 		turns int
@@ -108,7 +108,11 @@ func TestTargetsHaveBoundsOfTheirOwn(t *testing.T) {
 		{llmgateway.Destination{Provider: "few", Model: "x"}, 4, 1},
 		{llmgateway.Destination{Provider: "few", Model: "x"}, 11, 2},
 		{llmgateway.Destination{Provider: "few", Model: "many"}, 9, 9},
+		{llmgateway.Destination{Provider: "few", Model: "many"}, 15, 15},
+		{llmgateway.Destination{Provider: "more"}, 15, 15},
+		{llmgateway.Destination{Provider: "more"}, 21, 10},
 		{llmgateway.Destination{Provider: "other"}, 9, 9},
+		{llmgateway.Destination{Provider: "other"}, 11, 4},
 	} {
 		s := &server{to: test.to, says: fine}
 		if _, err := s.ask(t, a, body(longTask(test.turns)...)); err != nil {

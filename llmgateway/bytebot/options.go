@@ -64,6 +64,8 @@ const (
 	defaultKeepImages = 4
 	defaultMaxImages  = 10
 	defaultWindow     = 128000
+	// claudeWindow is what the agent takes a model's context for that it asks by Anthropic's API.
+	claudeWindow = 200000
 )
 
 // over returns o with what it leaves out taken from base.

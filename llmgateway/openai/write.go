@@ -51,6 +51,8 @@ type Form struct {
 	End string
 	// Broken returns the events that end a stream which broke.
 	Broken func(*llmgateway.Error) [][]byte
+	// Error returns an error that takes the place of a whole answer whose header has been sent. Nil means [ErrorBody].
+	Error func(*llmgateway.Error) []byte
 }
 
 // Write sends an answer as [Write] does, in another form. An event without data only makes sure that those before it are
@@ -58,7 +60,7 @@ type Form struct {
 func (f *Form) Write(w http.ResponseWriter, req *llmgateway.Request, events iter.Seq2[llmgateway.Event, error], pinger *Pinger, last func() string) error {
 	defer pinger.Stop()
 	if !req.ClientStream {
-		return writeWhole(w, events, pinger)
+		return f.writeWhole(w, events, pinger)
 	}
 	buf := eventBuffers.Get().(*[eventBuffer]byte)
 	defer eventBuffers.Put(buf)
@@ -102,12 +104,12 @@ func (e *BrokenError) Error() string { return "broken answer: " + e.Err.Error() 
 // Unwrap returns the cause.
 func (e *BrokenError) Unwrap() error { return e.Err }
 
-func writeWhole(w http.ResponseWriter, events iter.Seq2[llmgateway.Event, error], pinger *Pinger) error {
+func (f *Form) writeWhole(w http.ResponseWriter, events iter.Seq2[llmgateway.Event, error], pinger *Pinger) error {
 	empty := true
 	for event, err := range events {
 		began := pinger.Began()
 		if err != nil {
-			return failWhole(w, err, began)
+			return f.failWhole(w, err, began)
 		}
 		empty = false
 		if !began {
@@ -119,7 +121,7 @@ func writeWhole(w http.ResponseWriter, events iter.Seq2[llmgateway.Event, error]
 		}
 	}
 	if empty {
-		return failWhole(w, nothingInIt(), pinger.Began())
+		return f.failWhole(w, nothingInIt(), pinger.Began())
 	}
 	return nil
 }
@@ -131,12 +133,16 @@ func beginWhole(w http.ResponseWriter) {
 }
 
 // failWhole sends the error in place of the answer if the header has been sent. Otherwise it is the caller's.
-func failWhole(w http.ResponseWriter, err error, began bool) error {
+func (f *Form) failWhole(w http.ResponseWriter, err error, began bool) error {
 	if !began {
 		return err
 	}
 	if e := llmgateway.AsError(err); e.Kind != llmgateway.Canceled {
-		_, _ = w.Write(ErrorBody(e))
+		body := ErrorBody
+		if f.Error != nil {
+			body = f.Error
+		}
+		_, _ = w.Write(body(e))
 	}
 	return &BrokenError{Err: err, Empty: true}
 }

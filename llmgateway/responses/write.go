@@ -1,6 +1,7 @@
 package responses
 
 import (
+	"cmp"
 	"iter"
 	"net/http"
 	"strconv"
@@ -56,7 +57,7 @@ func (r *response) Chunk(event llmgateway.Event) [][]byte {
 
 func (r *response) observe(event llmgateway.Event) {
 	if event.Usage != nil {
-		r.usage = event.Usage
+		r.usage = cmp.Or(event.Told, event.Usage)
 	}
 }
 

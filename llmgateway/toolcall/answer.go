@@ -93,12 +93,18 @@ func (r *Repairer) choice(e *editor, choice gjson.Result) (reason string, proble
 // as one.
 func readToolCalls(message gjson.Result) (calls []Call, right bool) {
 	right = true
-	list := message.Get("tool_calls")
-	elements := list.Array()
+	var elements []gjson.Result
+	if list := message.Get("tool_calls"); list.IsArray() {
+		elements = list.Array()
+	}
 	if old := message.Get("function_call"); len(elements) == 0 && old.IsObject() {
 		return []Call{{Name: old.Get("name").String(), Arguments: argumentText(old.Get("arguments"))}}, false
 	}
 	for _, element := range elements {
+		if !element.IsObject() {
+			right = false
+			continue
+		}
 		if element.Get("type").String() == "custom" {
 			return nil, true // a kind of its own, without a schema
 		}

@@ -124,6 +124,7 @@ func TestCallsThatCannotBeReadBecomeTextIfWanted(t *testing.T) {
 		{broken, `{"content":"` + said + `","tool_calls":[]}`, "stop"},
 		{broken + "," + good, `{"content":"` + said + `","tool_calls":[` + good + `]}`, "tool_calls"},
 		{good, `{"content":null,"tool_calls":[` + good + `]}`, "tool_calls"},
+		{`null,5,{"function":5}`, `{"content":"I made a call without the name of a tool:","tool_calls":[]}`, "stop"},
 	} {
 		got := r.Answer([]byte(message(`{"content":null,"tool_calls":[`+tt.calls+`]}`, "tool_calls")))
 		if want := message(tt.want, tt.reason); string(got.Data) != want || got.FinishReason != tt.reason {
@@ -248,6 +249,17 @@ func TestStreamGetsItsCallsMended(t *testing.T) {
 	}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %q, %v\nwant %q", got, err, want)
+	}
+}
+
+func TestStreamThatEndsWithoutADeltaKeepsItsCall(t *testing.T) {
+	r := &Repairer{Tools: desktop(t)}
+	got, err := said(t, r.Stream(streamOf(nil,
+		chunk(`{"content":"<tool_call>{\"name\":\"screenshot\",\"arguments\":{}}"}`, "null"),
+		chunk(`null`, "stop"),
+	), nil))
+	if last := got[len(got)-1]; err != nil || !strings.Contains(last, "computer_screenshot") || !strings.Contains(last, `"finish_reason":"tool_calls"`) {
+		t.Errorf("got %q, %v", got, err)
 	}
 }
 

@@ -38,7 +38,7 @@ func (s *Scanner) matchFence(final bool) match {
 		return other
 	}
 	start := len(s.held) - len(body)
-	calls, n, err := s.tools.readAll(body, marked)
+	calls, loose, n, err := s.tools.readAll(body, marked)
 	tail := body[n:]
 	if err == nil {
 		tail = strings.TrimLeft(tail, " \t\r\n")
@@ -63,13 +63,20 @@ func (s *Scanner) matchFence(final bool) match {
 		if err != nil {
 			return other
 		}
-		calls, _ = s.tools.readCalls(v, marked)
+		calls, loose, _ = s.tools.readCalls(v, marked)
 		n = closed + len(fence)
 	}
 	if len(calls) == 0 || !marked && !s.tools.likely(calls) {
 		return other
 	}
-	return match{size: start + n, calls: calls}
+	m := match{size: start + n, calls: calls}
+	if !loose {
+		return m
+	}
+	if m = alone(m, s.held[m.size:], s.said, final); m.size == 0 && !m.wait {
+		return other
+	}
+	return m
 }
 
 func mayBeLanguage(word string) bool {

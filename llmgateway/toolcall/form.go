@@ -43,7 +43,7 @@ func tagged(closer string) func(*Tools, string, bool) match {
 		start := strings.IndexByte(s, '>') + 1
 		body := s[start:]
 		// JSON is read first, since the closer may stand in one of its strings.
-		calls, n, err := t.readAll(body, true)
+		calls, _, n, err := t.readAll(body, true)
 		switch {
 		case err == nil && len(calls) > 0:
 			rest := strings.TrimLeft(body[n:], " \t\r\n")
@@ -84,24 +84,24 @@ func unreadable(body string) *Problem {
 var errNoCall = errors.New("not a call")
 
 // readAll reads calls in JSON, one behind the other, and returns where what follows begins. See [readCalls] for marked.
-func (t *Tools) readAll(s string, marked bool) (calls []Call, n int, err error) {
+func (t *Tools) readAll(s string, marked bool) (calls []Call, loose bool, n int, err error) {
 	for {
 		rest := strings.TrimLeft(s[n:], " \t\r\n;,")
 		if rest == "" || rest[0] != '{' && rest[0] != '[' {
 			if rest == "" && len(calls) == 0 {
-				return nil, n, errIncomplete
+				return nil, false, n, errIncomplete
 			}
-			return calls, n, nil
+			return calls, loose, n, nil
 		}
 		v, size, err := parse(rest)
 		if err != nil {
-			return nil, n, err
+			return nil, false, n, err
 		}
-		more, ok := t.readCalls(v, marked)
+		more, vague, ok := t.readCalls(v, marked)
 		if !ok {
-			return nil, n, errNoCall
+			return nil, false, n, errNoCall
 		}
-		calls = append(calls, more...)
+		calls, loose = append(calls, more...), loose || vague
 		n = len(s) - len(rest) + size
 	}
 }

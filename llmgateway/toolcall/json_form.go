@@ -43,14 +43,16 @@ func readCalls(v value, marked bool) ([]Call, bool) {
 	}
 }
 
-// readCalls reads v as the function does or, if nothing marks it, as a call with its arguments beside its name.
-func (t *Tools) readCalls(v value, marked bool) ([]Call, bool) {
-	calls, ok := readCalls(v, marked)
+// readCalls reads v as the function does or, if nothing marks it, as a call with its arguments beside its name. loose is true if that
+// is not the very name of an offered tool: then it is a call only if it is all that the model says, since models also
+// quote JSON that has a name and something else.
+func (t *Tools) readCalls(v value, marked bool) (calls []Call, loose, ok bool) {
+	calls, ok = readCalls(v, marked)
 	if ok || marked || v.kind != object {
-		return calls, ok
+		return calls, false, ok
 	}
 	call, named := readCall(v, true)
-	return []Call{call}, named && t.fitsExactly(call)
+	return []Call{call}, !t.Offers(call.Name), named && t.fitsExactly(call)
 }
 
 // fitsExactly reports whether a call can be mended and has no arguments but those of its tool.
@@ -107,8 +109,20 @@ func (t *Tools) likely(calls []Call) bool {
 	})
 }
 
-// readBare reads calls in JSON that nothing marks, alone on their lines.
-func (t *Tools) readBare(s string, final bool) match {
+// alone returns m if nothing was said before it and nothing follows, which may only be known at the end.
+func alone(m match, behind string, said, final bool) match {
+	switch {
+	case said || strings.TrimSpace(behind) != "":
+		return match{}
+	case !final:
+		return match{wait: true}
+	default:
+		return m
+	}
+}
+
+// readBare reads calls in JSON that nothing marks, alone on their lines. said is true if something was said before.
+func (t *Tools) readBare(s string, said, final bool) match {
 	if !mayBeCall(s) {
 		return match{}
 	}
@@ -116,9 +130,12 @@ func (t *Tools) readBare(s string, final bool) match {
 	if err != nil {
 		return match{wait: !final && errors.Is(err, errIncomplete)}
 	}
-	calls, ok := t.readCalls(v, false)
+	calls, loose, ok := t.readCalls(v, false)
 	if !ok || !t.likely(calls) {
 		return match{}
+	}
+	if loose {
+		return alone(match{size: len(s), calls: calls}, s[n:], said, final)
 	}
 	rest := strings.TrimLeft(s[n:], " \t\r;,")
 	for _, end := range []string{"<|eot_id|>", "<|eom_id|>", "<|im_end|>", "</tool_call>"} {

@@ -29,7 +29,12 @@ func (r *Repairer) quoted(calls []Call) (rest []Call, said string) {
 		return calls, ""
 	}
 	for _, c := range calls {
-		if _, err := readArguments(c.Arguments); err == nil {
+		_, err := readArguments(c.Arguments)
+		switch {
+		case c.Name == "":
+			said += "\n\nI made a call without the name of a tool: " + shorten(c.Arguments)
+			continue
+		case err == nil:
 			rest = append(rest, c)
 			continue
 		}

@@ -15,6 +15,8 @@ type Scanner struct {
 	until string
 	// inLine is set if something but white space stands in front of held in its line.
 	inLine bool
+	// said is set once something but white space and thoughts has been passed on.
+	said bool
 	// quiet is set right behind a call: white space there is dropped.
 	quiet bool
 }
@@ -72,6 +74,7 @@ func (s *Scanner) scan(final bool) (found Found) {
 			continue
 		}
 		at := s.next()
+		s.said = s.said || strings.TrimSpace(s.held[:at]) != ""
 		s.say(&found, s.held[:at])
 		if s.held = s.held[at:]; s.held == "" {
 			break
@@ -84,6 +87,7 @@ func (s *Scanner) scan(final bool) (found Found) {
 		case m.wait:
 			return found
 		case m.size == 0:
+			s.said = true
 			s.say(&found, s.held[:1])
 			s.held = s.held[1:]
 			continue
@@ -187,7 +191,7 @@ func (s *Scanner) match(final bool) match {
 		return match{wait: true}
 	}
 	if c := s.held[0]; (c == '{' || c == '[') && !s.inLine {
-		return s.tools.readBare(s.held, final)
+		return s.tools.readBare(s.held, s.said, final)
 	}
 	return match{}
 }

@@ -71,8 +71,20 @@ func (s *stream) choice(index int64) *streamed {
 	return c
 }
 
+// withDeltas returns a chunk in which a choice that ends has a delta, which servers may leave out.
+func withDeltas(chunk []byte) []byte {
+	e := editor{data: chunk}
+	for _, choice := range gjson.GetBytes(chunk, "choices").Array() {
+		if delta := choice.Get("delta"); choice.Get("finish_reason").Type == gjson.String && (!delta.Exists() || delta.Type == gjson.Null) {
+			e.set(choice, "delta", "{}")
+		}
+	}
+	return e.finish()
+}
+
 // take takes in a chunk and passes on what can be.
 func (s *stream) take(chunk llmgateway.Event) bool {
+	chunk.Data = withDeltas(chunk.Data)
 	root := gjson.ParseBytes(chunk.Data)
 	e := editor{data: chunk.Data}
 	called, finished, empty := len(s.held) > 0, false, true
