@@ -109,7 +109,7 @@ func (t *Target) generate(ctx context.Context, req *llmgateway.Request, first bo
 		scope.Provider += "\n" + req.Exchange.Identity()
 	}
 	return t.Cache.Generate(ctx, scope, req, func(ctx context.Context, req *llmgateway.Request) iter.Seq2[llmgateway.Event, error] {
-		return t.attempt(ctx, p, req, first)
+		return unpanicked(t.attempt(ctx, p, req, first)) // several requests may share it
 	})
 }
 
