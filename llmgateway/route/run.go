@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"math/rand/v2"
+	"net/http"
 	"slices"
 	"time"
 
@@ -177,7 +178,7 @@ func (u *run) failed(t *Target, err *llmgateway.Error) {
 	case llmgateway.InvalidRequest, llmgateway.ContentFilter, llmgateway.Canceled:
 		u.final = err
 	case llmgateway.RateLimited, llmgateway.Overloaded, llmgateway.Upstream:
-		if err.RetryAfter <= maxRetryAfter {
+		if err.RetryAfter <= maxRetryAfter && passes(err.Status) {
 			if u.again == nil {
 				u.again = make(map[*Target]time.Time)
 			}
@@ -187,6 +188,17 @@ func (u *run) failed(t *Target, err *llmgateway.Error) {
 		u.exceeded(t)
 	case llmgateway.Unsupported, llmgateway.NoModel, llmgateway.Denied, llmgateway.Timeout:
 		// Asking the same target again gives the same answer, or takes as long.
+	}
+}
+
+// passes reports whether what a provider said with a status may be over soon. A wrong address, a redirection or a body that is too
+// large is there the next time, too.
+func passes(status int) bool {
+	switch {
+	case status < 300, status >= 500:
+		return true
+	default:
+		return status == http.StatusRequestTimeout || status == http.StatusConflict || status == http.StatusTooEarly || status == http.StatusTooManyRequests
 	}
 }
 
