@@ -115,6 +115,31 @@ func (in *inspector) addTimings(timings []byte) *llmgateway.Usage {
 	return &usage
 }
 
+// maxNothing is the longest event that is looked at by [SaysNothing].
+const maxNothing = 4 << 10
+
+// SaysNothing reports whether an event that is the first to carry something ends an answer in which nothing was said: a whole one, or
+// the finish of a stream. An answer that was cut short or filtered says by that why there is nothing in it.
+func SaysNothing(event llmgateway.Event) bool {
+	if event.FinishReason != "stop" || event.Native || len(event.Data) > maxNothing {
+		return false
+	}
+	choices := gjson.GetBytes(event.Data, "choices")
+	if !event.Whole {
+		return !carries([]byte(choices.Raw))
+	}
+	nothing := true
+	choices.ForEach(func(_, choice gjson.Result) bool {
+		nothing = nothing && choice.Get("text").String() == ""
+		choice.Get("message").ForEach(func(name, value gjson.Result) bool {
+			nothing = nothing && (name.Str == "role" || empty(value))
+			return nothing
+		})
+		return nothing
+	})
+	return nothing
+}
+
 // filled reports whether a value is a list with something in it.
 func filled(value []byte) bool {
 	return value[0] == '[' && value[skipSpace(value, 1)] != ']'

@@ -106,6 +106,36 @@ func TestInspectorTellsEmptyEventsApart(t *testing.T) {
 	}
 }
 
+func TestAnswersThatSayNothing(t *testing.T) {
+	for _, test := range []struct {
+		answer string
+		whole  bool
+		want   bool
+	}{
+		{`{"choices":[{"message":{"role":"assistant","content":""},"finish_reason":"stop"}]}`, true, true},
+		{`{"choices":[{"message":{"role":"assistant","content":null,"tool_calls":[],"refusal":null},"finish_reason":"stop"}]}`, true, true},
+		{`{"choices":[{"text":"","finish_reason":"stop"}]}`, true, true},
+		{`{"choices":[{"text":"a","finish_reason":"stop"}]}`, true, false},
+		{`{"choices":[{"message":{"content":"a"},"finish_reason":"stop"}]}`, true, false},
+		{`{"choices":[{"message":{"content":"","reasoning_content":"a"},"finish_reason":"stop"}]}`, true, false},
+		{`{"choices":[{"message":{"content":null,"tool_calls":[{"id":"c"}]},"finish_reason":"stop"}]}`, true, false},
+		{`{"choices":[{"message":{"content":""},"finish_reason":"stop"},{"message":{"content":"a"},"finish_reason":"stop"}]}`, true, false},
+		{`{"choices":[{"message":{"content":""},"finish_reason":"length"}]}`, true, false},
+		{`{"choices":[{"message":{"content":""},"finish_reason":"content_filter"}]}`, true, false},
+		{`{"choices":[{"delta":{},"finish_reason":"stop"}]}`, false, true},
+		{`{"choices":[{"delta":{"content":"a"},"finish_reason":"stop"}]}`, false, false},
+		{`{"choices":[{"delta":{},"finish_reason":"length"}]}`, false, false},
+	} {
+		event, err := newInspector(llmgateway.Chat).inspect([]byte(test.answer), test.whole)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := SaysNothing(event); got != test.want {
+			t.Errorf("%s: got %t", test.answer, got)
+		}
+	}
+}
+
 func TestInspectorReadsUsage(t *testing.T) {
 	tests := []struct {
 		usage string

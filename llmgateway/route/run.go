@@ -68,14 +68,23 @@ func (u *run) unfit(t *Target) *llmgateway.Error {
 	return t.excluded(&u.demand)
 }
 
+// may reports whether a target that was not tried may be asked now.
+func (u *run) may() bool {
+	return len(u.left) > 0 && u.attempts-u.outrun <= u.retries() && (u.router.TryDuration == 0 || time.Since(u.began) <= u.router.TryDuration)
+}
+
+// retries returns how many attempts may follow the first.
+func (u *run) retries() int {
+	if u.router.Retries < 0 {
+		return u.eligible - 1
+	}
+	return u.router.Retries
+}
+
 // next chooses the target of the next attempt and takes a place there; there may be none. It waits before it repeats a target.
 // The place is given back by ranging over what the choice generates, so that must be done.
 func (u *run) next(ctx context.Context) (choice, bool) {
-	retries := u.router.Retries
-	if retries < 0 {
-		retries = u.eligible - 1
-	}
-	for u.final == nil && u.attempts-u.outrun <= retries && ctx.Err() == nil {
+	for u.final == nil && u.attempts-u.outrun <= u.retries() && ctx.Err() == nil {
 		candidates := u.left
 		if len(candidates) == 0 {
 			if candidates = u.recovered(ctx); len(candidates) == 0 {
