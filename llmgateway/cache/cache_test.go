@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"net/http"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -141,6 +142,7 @@ func TestWhatChangesTheAnswerIsInTheKey(t *testing.T) {
 		"order":    `{"temperature":0.5,"messages":[{"role":"user","content":"a"}],"model":"m"}`,
 		"space":    "{ \"model\" : \"m\",\n\"messages\": [ {\"role\": \"user\", \"content\":\t\"a\"}], \"temperature\": 0.5 }",
 		"stream":   `{"model":"other","messages":[{"role":"user","content":"a"}],"temperature":0.5,"stream":true,"user":"u","metadata":{}}`,
+		"named":    `{"model":"m","messages":[{"role":"user","content":"a"}],"temperature":0.5,"provider":"p"}`,
 		"repeated": `{"model":"m","temperature":1,"messages":[{"role":"user","content":"a"}],"temperature":0.5}`,
 	} {
 		if ownKeys().Of(Scope{Tenant: "t", Provider: "p", Model: "m"}, read(t, body)) != key {
@@ -154,9 +156,10 @@ func TestWhatChangesTheAnswerIsInTheKey(t *testing.T) {
 		"number":       `{"model":"m","messages":[{"role":"user","content":"a"}],"temperature":0.6}`,
 		"tools":        `{"model":"m","messages":[{"role":"user","content":"a"}],"temperature":0.5,"tools":[]}`,
 		"format":       `{"model":"m","messages":[{"role":"user","content":"a"}],"temperature":0.5,"response_format":{"type":"json_object"}}`,
+		"preferences":  `{"model":"m","messages":[{"role":"user","content":"a"}],"temperature":0.5,"provider":{"order":["x"]}}`,
 		"unknown":      `{"model":"m","messages":[{"role":"user","content":"a"}],"temperature":0.5,"x":1}`,
-		"long text":    `{"model":"m","messages":[{"role":"user","content":"`+strings.Repeat("a", 600)+`"}],"temperature":0.5}`,
-		"longer text":  `{"model":"m","messages":[{"role":"user","content":"`+strings.Repeat("a", 601)+`"}],"temperature":0.5}`,
+		"long text":    `{"model":"m","messages":[{"role":"user","content":"` + strings.Repeat("a", 600) + `"}],"temperature":0.5}`,
+		"longer text":  `{"model":"m","messages":[{"role":"user","content":"` + strings.Repeat("a", 601) + `"}],"temperature":0.5}`,
 		"image":        `{"model":"m","messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"data:image/png;base64,AAAA"}}]}],"temperature":0.5}`,
 	} {
 		another := ownKeys().Of(Scope{Tenant: "t", Provider: "p", Model: "m"}, read(t, body))
@@ -164,6 +167,11 @@ func TestWhatChangesTheAnswerIsInTheKey(t *testing.T) {
 			t.Errorf("%s: the same key as of %s", name, seen[another])
 		}
 		seen[another] = name
+	}
+	forwarded := read(t, base)
+	forwarded.Forward = http.Header{"Anthropic-Beta": {"context-1m"}}
+	if ownKeys().Of(Scope{Tenant: "t", Provider: "p", Model: "m"}, forwarded) == key {
+		t.Error("a header that goes to the provider is not in the key")
 	}
 	for name, scope := range map[string]Scope{
 		"tenant": {"u", "p", "m"}, "provider": {"t", "q", "m"}, "model": {"t", "p", "n"}, "shifted": {"tp", "", "m"},

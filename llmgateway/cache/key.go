@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
+	"maps"
 	"slices"
 	"sync"
 
@@ -33,7 +34,7 @@ const keyVersion = "llmgateway answer 2"
 // without are the members that do not change the answer: what names the model, which is in the scope, how the answer is
 // sent, and what is for the provider's books (https://platform.openai.com/docs/api-reference/chat/create).
 var without = []string{
-	"metadata", "model", "prompt_cache_key", "prompt_cache_retention", "provider", "safety_identifier", "service_tier", "store",
+	"metadata", "model", "prompt_cache_key", "prompt_cache_retention", "safety_identifier", "service_tier", "store",
 	"stream", "stream_options", "user",
 }
 
@@ -88,8 +89,16 @@ func (k *Keys) Of(s Scope, req *llmgateway.Request) Key {
 	for i, m := range req.Members {
 		// Of members that repeat the last one counts.
 		later := slices.ContainsFunc(req.Members[i+1:], func(other llmgateway.Member) bool { return other.Name == m.Name })
-		if _, ignored := slices.BinarySearch(without, m.Name); !ignored && !later {
+		if !later && decides(req, m) {
 			members = append(members, m)
+		}
+	}
+	t.text = append(t.text, byte(len(req.Forward)))
+	for _, name := range slices.Sorted(maps.Keys(req.Forward)) {
+		t.field(name)
+		t.text = append(t.text, byte(len(req.Forward[name])))
+		for _, value := range req.Forward[name] {
+			t.field(value)
 		}
 	}
 	slices.SortFunc(members, func(a, b llmgateway.Member) int { return cmp.Compare(a.Name, b.Name) })
@@ -99,6 +108,17 @@ func (k *Keys) Of(s Scope, req *llmgateway.Request) Key {
 		t.text = append(t.text, 0) // no JSON value holds it
 	}
 	return sha256.Sum256(t.text)
+}
+
+// decides reports whether a member may change the answer.
+func decides(req *llmgateway.Request, m llmgateway.Member) bool {
+	if m.Name == "provider" {
+		// A name is in the scope. An object tells OpenRouter which of its providers may answer
+		// (https://openrouter.ai/docs/features/provider-routing).
+		return req.Raw(m)[0] == '{'
+	}
+	_, ignored := slices.BinarySearch(without, m.Name)
+	return !ignored
 }
 
 // transcript is what of a request goes into its key, with sums in place of long strings.
