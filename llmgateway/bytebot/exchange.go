@@ -18,6 +18,7 @@ type exchange struct {
 	status  bool // set_task_status is offered
 	window  int  // how large the agent thinks that the model's context is
 	left    int  // how many images were left out
+	turns   int  // how many messages are the model's
 	tools   *toolcall.Tools
 	ids     map[string]bool // of the calls in the conversation
 	streak  streak
@@ -35,6 +36,9 @@ func (a *Adapter) exchange(req *llmgateway.Request, c *conversation) *exchange {
 		x.window = claudeWindow
 	}
 	for _, m := range c.messages {
+		if m.role == assistant {
+			x.turns++
+		}
 		for _, call := range m.calls {
 			x.ids[call.id] = true
 		}
@@ -149,6 +153,9 @@ func (x *exchange) Attempt(ctx context.Context, to llmgateway.Destination, req *
 // Identity implements [llmgateway.Exchange].
 func (x *exchange) Identity() string { return x.adapter.identity }
 
+// Shortens implements [llmgateway.Shortener]. The last turn always stays.
+func (x *exchange) Shortens() bool { return !x.adapter.config.KeepWindow && x.turns > 1 }
+
 // withUsage returns an answer that tells each number of its usage as the same part of one window as it is of another.
 func withUsage(answer []byte, told, real int) []byte {
 	var e edits
@@ -169,4 +176,7 @@ func withUsage(answer []byte, told, real int) []byte {
 }
 
 // Interface guards
-var _ llmgateway.Exchange = (*exchange)(nil)
+var (
+	_ llmgateway.Exchange  = (*exchange)(nil)
+	_ llmgateway.Shortener = (*exchange)(nil)
+)
