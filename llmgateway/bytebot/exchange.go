@@ -4,6 +4,7 @@ import (
 	"context"
 	"iter"
 	"math"
+	"strings"
 	"sync/atomic"
 
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
@@ -32,8 +33,8 @@ func (a *Adapter) exchange(req *llmgateway.Request, c *conversation) *exchange {
 		adapter: a, tenant: req.Tenant, status: c.status, window: a.config.Window(req.Model),
 		tools: a.offered(req), ids: make(map[string]bool), retries: retriesOf(req),
 	}
-	if req.Native != nil && req.Native.Operation == llmgateway.Messages && x.window == defaultWindow {
-		x.window = claudeWindow
+	if req.Native != nil && x.window == defaultWindow {
+		x.window = ownWindow(req)
 	}
 	for _, m := range c.messages {
 		if m.role == assistant {
@@ -50,6 +51,14 @@ func (a *Adapter) exchange(req *llmgateway.Request, c *conversation) *exchange {
 		}
 	}
 	return x
+}
+
+// ownWindow returns what the agent takes a model's context for that it asks by Anthropic's or OpenAI's own API.
+func ownWindow(req *llmgateway.Request) int {
+	if m, ok := req.Native.Lookup("model"); ok && strings.HasPrefix(text(req.Native.Raw(m)), "gpt-4.1") {
+		return longWindow
+	}
+	return otherWindow
 }
 
 // Answer implements [llmgateway.Exchange].
