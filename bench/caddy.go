@@ -70,8 +70,8 @@ http://%[1]s, http://%[2]s {
 }
 ` + importingSites
 
-	// Everything that can be switched on for every request. The cache looks at each and keeps its answer, and never has it.
-	everythingSites = `
+	// With cache, breaker and limits. The cache keeps each answer, and never has it.
+	featuresSites = `
 (gateway) {
 	route {
 		request_header Cache-Control no-cache
@@ -91,8 +91,6 @@ http://%[1]s, http://%[2]s {
 			fail_duration 30s
 			max_fails 3
 			max_fail_rate 50
-			lb_policy least_latency
-			resume on
 			cache memory
 			stream_idle_timeout 20s
 			timeout 10m

@@ -22,13 +22,13 @@ import (
 )
 
 type options struct {
-	caddy   string // the program to measure; built if empty
-	against string // the program to compare it with, instead of reverse_proxy
-	quick   bool
-	all     bool // with everything switched on
-	only    string
-	profile string
-	rounds  int
+	caddy    string // the program to measure; built if empty
+	against  string // the program to compare it with, instead of reverse_proxy
+	quick    bool
+	features bool // with cache, breaker and limits
+	only     string
+	profile  string
+	rounds   int
 }
 
 func main() {
@@ -36,7 +36,7 @@ func main() {
 	flag.StringVar(&o.caddy, "caddy", "", "measure this `program` instead of building ./caddymodule/cmd/caddy")
 	flag.StringVar(&o.against, "against", "", "compare with llm in this `program`, such as an earlier build, instead of with reverse_proxy")
 	flag.BoolVar(&o.quick, "quick", false, "take about 20 seconds instead of two minutes")
-	flag.BoolVar(&o.all, "everything", false, "switch on cache, breaker, limits and resuming for llm; the target is 1.1 times reverse_proxy then")
+	flag.BoolVar(&o.features, "features", false, "switch on cache, breaker and limits for llm; the cache never has the answer, and the target is 1.1 times reverse_proxy")
 	flag.StringVar(&o.only, "only", "", "measure only these `shapes`, as in small,1-MB,small-first-token-limit")
 	flag.StringVar(&o.profile, "profile", "", "write profiles of CPU time and allocations of the llm process to this `folder`")
 	flag.IntVar(&o.rounds, "rounds", 0, "measure in this many rounds, instead of 12, or 4 with -quick")
@@ -88,10 +88,10 @@ func run(o options) error {
 	defer upstream.close()
 
 	sites := gatewaySites
-	if o.all {
-		sites = everythingSites
+	if o.features {
+		sites = featuresSites
 		for _, s := range shapes {
-			s.target = s.targetWithAll()
+			s.target = s.targetWithFeatures()
 		}
 	}
 	sides := [2]side{{"reverse_proxy", o.caddy, proxySites}, {"llm", o.caddy, sites}}

@@ -22,8 +22,8 @@ type shape struct {
 	answer   answer
 }
 
-// targetWithAll returns the target with everything switched on, for shapes up to a megabyte.
-func (s *shape) targetWithAll() float64 {
+// targetWithFeatures returns the target with cache, breaker and limits, for shapes up to a megabyte.
+func (s *shape) targetWithFeatures() float64 {
 	if s.target == 0 || s.target > 1 {
 		return 0
 	}

@@ -158,6 +158,37 @@ func allFaults() []fault {
 			name: "no content", streamed: bySecond, plain: bySecond,
 			first: inStream(func(w http.ResponseWriter, _ *http.Request) { sendData(w, `{"choices":[]}`); sendData(w, "[DONE]") }, document("application/json", `{"choices":[]}`)),
 		},
+		{
+			name: "nothing said", streamed: bySecond, plain: bySecond,
+			first: inStream(func(w http.ResponseWriter, _ *http.Request) { sayRole(w); sendEnd(w, "first"); sendData(w, "[DONE]") },
+				document("application/json", `{"choices":[{"index":0,"message":{"role":"assistant","content":""},"finish_reason":"stop"}]}`)),
+		},
+		{
+			name: "an error that is the event", streamed: broken(10, "reported an error"), plain: bySecond, never: "out of memory",
+			first: inStream(func(w http.ResponseWriter, _ *http.Request) {
+				count(w, "first", 1, 10)
+				sendData(w, `{"object":"error","message":"out of memory","code":500}`)
+				sendData(w, "[DONE]")
+			}, document("application/json", `{"object":"error","message":"out of memory","code":500}`)),
+		},
+		{
+			name: "an error as the reason", streamed: broken(10, "reported an error"), plain: bySecond,
+			first: inStream(func(w http.ResponseWriter, _ *http.Request) {
+				count(w, "first", 1, 10)
+				sendDelta(w, "{}", `"error"`)
+				sendData(w, "[DONE]")
+			}, document("application/json", `{"choices":[{"index":0,"message":{"role":"assistant","content":"first1"},"finish_reason":"error"}]}`)),
+		},
+		{
+			name: "empty deltas for ever", streamed: broken(10, "no further token within 300ms"), plain: bySecond, hangs: true,
+			first: inStream(func(w http.ResponseWriter, r *http.Request) {
+				count(w, "first", 1, 10)
+				for r.Context().Err() == nil {
+					sendDelta(w, `{"content":""}`, "null")
+					time.Sleep(faultPatience / 10)
+				}
+			}, nil),
+		},
 		{name: "HTML", first: document("text/html", "<html>sign in</html>"), streamed: bySecond, plain: bySecond, never: "sign in"},
 		{name: "nothing", first: document("application/json", ""), streamed: bySecond, plain: bySecond},
 		{name: "empty stream", first: document("text/event-stream", ""), streamed: bySecond, plain: bySecond},

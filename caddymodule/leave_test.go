@@ -206,6 +206,62 @@ func (g *gateway) checkNobodyFailed(t *testing.T) {
 	}
 }
 
+// A client that waits in the queue of a local model leaves it at once, and nobody else is asked.
+func TestQueueIsLeftWithTheClient(t *testing.T) {
+	spare := newPatient(t, nil)
+	g := newGateway(t)
+	g.start(fmt.Sprintf("log_append outcome {http.llm.status}\nllm {\nprovider near llamacpp %q {\nn_ctx 512\nn_parallel 1\nmax_queue 4\n}\nprovider spare openai %s\nmodel m {\nto near spare\n}\nfail_duration 10m\n}",
+		starterModel(t), spare.url))
+	client := g.client("HTTP/2.0")
+	ask := func() error {
+		a, err := g.ask(t.Context(), client, chat("m", "hello", false, `"max_tokens":4`))
+		if err == nil && (a.status != http.StatusOK || a.header.Get("X-LLM-Provider") != "near") {
+			err = fmt.Errorf("got %v", a)
+		}
+		return err
+	}
+	if err := ask(); err != nil { // loads the model
+		t.Fatal(err)
+	}
+	queue := func(running, waiting int) func() bool {
+		return func() bool {
+			engines := g.engines()
+			return len(engines) == 1 && len(engines[0].Queue.Running) == running && len(engines[0].Queue.Waiting) == waiting
+		}
+	}
+	resume := pause(t, g.server())
+	stays := make(chan error, 1)
+	go func() { stays <- ask() }()
+	await(t, "a request in the slot", queue(1, 0))
+	for i, protocol := range protocols[:2] {
+		for j, stream := range []bool{true, false} {
+			l, _ := g.askAndLeave(t, g.client(protocol), chat("m", "hello", stream), 0)
+			await(t, "a request in the queue", queue(1, 1))
+			left := time.Now()
+			l.leave()
+			await(t, "an empty queue", queue(1, 0))
+			checkSoon(t, time.Since(left))
+			if err := <-l.ended; err == nil {
+				t.Error("the client got a whole answer")
+			}
+			await(t, "the end of the request", func() bool { return g.handled() == 2+2*i+j })
+		}
+	}
+	resume()
+	if err := <-stays; err != nil {
+		t.Error(err)
+	}
+	if n := spare.asked.Load(); n > 0 {
+		t.Errorf("the next target was asked %d times", n)
+	}
+	await(t, "the end of all requests", func() bool { return g.handled() == 6 })
+	for i, entry := range g.logged("handled request") {
+		if want := map[bool]string{true: "200", false: "499"}[i == 0 || i == 5]; fmt.Sprint(entry["outcome"]) != want {
+			t.Errorf("request %d: the log has the status %v", i, entry["outcome"])
+		}
+	}
+}
+
 // A pause before another try ends when the client leaves, and nobody is asked any more.
 func TestPauseEndsWhenTheClientLeaves(t *testing.T) {
 	var asked atomic.Int64

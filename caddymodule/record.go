@@ -137,6 +137,9 @@ func (rec *record) cached(use llmgateway.CacheUse) { rec.asked = use }
 
 // spent takes in what an attempt has used.
 func (rec *record) spent(s llmgateway.Spending) {
+	if s.Told {
+		rec.countTokens(s.Attempt.Provider, &s.Used)
+	}
 	if used := rec.tally.Spent(s); used.Cost > 0 {
 		costTotal.WithLabelValues(rec.model(), s.Attempt.Provider).Add(float64(used.Cost) / limit.USD)
 	}

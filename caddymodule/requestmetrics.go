@@ -26,7 +26,7 @@ var (
 	}, []string{"model", "provider"})
 	tokensTotal = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "caddy_llm_tokens_total",
-		Help: "Tokens as providers count them, by kind: prompt, cached (a part of prompt), completion, reasoning (a part of completion).",
+		Help: "Tokens of attempts as providers count them, by kind: prompt, cached (a part of prompt), completion, reasoning (a part of completion).",
 	}, []string{"model", "provider", "kind"})
 	costTotal = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "caddy_llm_cost_usd_total",
@@ -103,7 +103,6 @@ func (rec *record) count(err error) {
 		return
 	}
 	firstTokenSeconds.WithLabelValues(model, provider).Observe(rec.firstToken.Seconds())
-	rec.countTokens(model, provider, operation)
 	if err != nil {
 		return
 	}
@@ -118,12 +117,9 @@ func (rec *record) count(err error) {
 	}
 }
 
-// countTokens takes the tokens of an answer into the metrics, if its provider has counted them.
-func (rec *record) countTokens(model, provider, operation string) {
-	u := rec.usage
-	if u == nil {
-		return
-	}
+// countTokens takes the tokens of an attempt into the metrics, as its provider has counted them.
+func (rec *record) countTokens(provider string, u *llmgateway.Usage) {
+	model, operation := rec.model(), string(rec.request.Operation)
 	for _, kind := range []struct {
 		name string
 		n    int

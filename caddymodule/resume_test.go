@@ -189,3 +189,23 @@ func TestLocalModelFinishesABrokenStream(t *testing.T) {
 		t.Logf("it went on with %q", rest)
 	})
 }
+
+// Each provider's tokens are its own, whoever began the answer.
+func TestTokensOfAFinishedAnswerCountForWhoUsedThem(t *testing.T) {
+	g := newGateway(t)
+	g.options = "metrics"
+	g.start(fmt.Sprintf("llm {\nresume on\nprovider began openai %s\nprovider finished openai %s\nmodel joined {\nto began finished\n}\n}",
+		playing(t, cutAt40, new(atomic.Int64)), playing(t, inOtherPieces, new(atomic.Int64))))
+	got := g.bear(t, g.client("HTTP/2.0"), chat("joined", "hello", true, `"stream_options":{"include_usage":true}`), true)
+	if got.text != wordsOf("first", 1, allWords) {
+		t.Fatalf("got the text %q", got.text)
+	}
+	await(t, "the tokens in the metrics", func() bool {
+		return value(g.families(), "caddy_llm_tokens_total", "model", "joined", "kind", "completion") > 0
+	})
+	for provider, want := range map[string]float64{"began": 0, "finished": 60} {
+		if n := value(g.families(), "caddy_llm_tokens_total", "model", "joined", "provider", provider, "kind", "completion"); n != want {
+			t.Errorf("%s: got %v tokens, want %v", provider, n, want)
+		}
+	}
+}

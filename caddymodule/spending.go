@@ -4,14 +4,13 @@ import (
 	"context"
 	"strconv"
 
-	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/limit"
 )
 
 // reserve takes what the request may use out of all limits that it is under. Where one of them has no room the error says
 // so; what the others have given is then settled as for any request that failed.
 func (rec *record) reserve(ctx context.Context) error {
-	rec.tally = limit.NewTally(rec.request, rec.dearest())
+	rec.tally = limit.NewTally(rec.request, rec.h.table.Dearest(rec.request))
 	var tightest limit.Status
 	for _, a := range admissions(ctx) {
 		reservation, status, err := a.reserve(ctx, rec.tally.Estimate())
@@ -36,22 +35,6 @@ func (rec *record) setLimit(status limit.Status) {
 	header.Set("X-Ratelimit-Limit-Tokens", strconv.FormatInt(status.Limit, 10))
 	header.Set("X-Ratelimit-Remaining-Tokens", strconv.FormatInt(status.Remaining, 10))
 	header.Set("X-Ratelimit-Reset-Tokens", status.Reset.Round(1e6).String())
-}
-
-// dearest returns the highest prices among the targets that may answer.
-func (rec *record) dearest() (dearest llmgateway.Price) {
-	router := rec.h.table.Models[rec.h.table.Resolve(rec.request)]
-	if router == nil {
-		return dearest
-	}
-	for _, t := range router.Targets {
-		if rec.request.Provider == "" || rec.request.Provider == t.Name {
-			dearest.Prompt = max(dearest.Prompt, t.Price.Prompt)
-			dearest.Completion = max(dearest.Completion, t.Price.Completion)
-		}
-	}
-	dearest.Cached = dearest.Prompt
-	return dearest
 }
 
 // settle takes in what the request has used. Only the first call counts.

@@ -12,6 +12,9 @@ type Event struct {
 	// been passed on, a request may be sent elsewhere.
 	Carries bool
 
+	// Empty is true if the event is one of a stream that brings nothing new, such as an empty delta: it is no sign of life.
+	Empty bool
+
 	// Whole is true if the event is a whole answer, not a chunk of a stream.
 	Whole bool
 

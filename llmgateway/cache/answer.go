@@ -2,10 +2,9 @@ package cache
 
 import (
 	"encoding/binary"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"iter"
+	"math"
 	"time"
 
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
@@ -34,7 +33,7 @@ func (a *Answer) all() iter.Seq2[llmgateway.Event, error] {
 }
 
 // codecVersion is the first byte of what a store holds.
-const codecVersion = 1
+const codecVersion = 2
 
 // Flags of an event in a store.
 const (
@@ -42,41 +41,57 @@ const (
 	whole
 	finishes
 	counts
+	costs
 	native
 )
 
-// MarshalBinary implements encoding.BinaryMarshaler.
+// maxHead bounds what an event takes beside its data and finish reason.
+const maxHead = 1 + 7*binary.MaxVarintLen64 + 8
+
+// MarshalBinary implements encoding.BinaryMarshaler. It never fails.
 func (a *Answer) MarshalBinary() ([]byte, error) {
-	size := 16
+	size := 1 + 2*binary.MaxVarintLen64
 	for _, event := range a.Events {
-		size += len(event.Data) + 16
+		size += 1 + binary.MaxVarintLen32 + len(event.Data)
+		if event.FinishReason != "" || event.Usage != nil {
+			size += maxHead + len(event.FinishReason)
+		}
 	}
 	b := append(make([]byte, 0, size), codecVersion)
 	b = binary.AppendVarint(b, a.Created.Unix())
 	b = binary.AppendUvarint(b, uint64(len(a.Events)))
-	for _, event := range a.Events {
-		var flags byte
-		for flag, is := range map[byte]bool{
-			carries: event.Carries, whole: event.Whole, native: event.Native, finishes: event.FinishReason != "", counts: event.Usage != nil,
-		} {
-			if is {
-				flags |= flag
-			}
-		}
-		b = append(b, flags)
-		b = appendBytes(b, event.Data)
-		if event.FinishReason != "" {
-			b = appendBytes(b, []byte(event.FinishReason))
-		}
-		if event.Usage != nil {
-			usage, err := json.Marshal(event.Usage)
-			if err != nil {
-				return nil, err
-			}
-			b = appendBytes(b, usage)
-		}
+	for i := range a.Events {
+		b = appendEvent(b, &a.Events[i])
 	}
 	return b, nil
+}
+
+func appendEvent(b []byte, event *llmgateway.Event) []byte {
+	var flags byte
+	set := func(flag byte, is bool) {
+		if is {
+			flags |= flag
+		}
+	}
+	set(carries, event.Carries)
+	set(whole, event.Whole)
+	set(finishes, event.FinishReason != "")
+	set(counts, event.Usage != nil)
+	set(costs, event.Usage != nil && event.Usage.Cost != nil)
+	set(native, event.Native)
+	b = appendBytes(append(b, flags), event.Data)
+	if flags&finishes != 0 {
+		b = appendBytes(b, []byte(event.FinishReason))
+	}
+	if u := event.Usage; u != nil {
+		for _, n := range []int{u.PromptTokens, u.CompletionTokens, u.TotalTokens, u.CachedTokens, u.ReasoningTokens} {
+			b = binary.AppendVarint(b, int64(n))
+		}
+		if u.Cost != nil {
+			b = binary.LittleEndian.AppendUint64(b, math.Float64bits(*u.Cost))
+		}
+	}
+	return b
 }
 
 func appendBytes(b, data []byte) []byte {
@@ -99,19 +114,8 @@ func (a *Answer) UnmarshalBinary(b []byte) error {
 	}
 	a.Events = make([]llmgateway.Event, 0, n)
 	for i := range n {
-		flags := d.byte()
-		event := llmgateway.Event{
-			Data: d.bytes(), Carries: flags&carries != 0, Whole: flags&whole != 0, Native: flags&native != 0, More: i+1 < n,
-		}
-		if flags&finishes != 0 {
-			event.FinishReason = string(d.bytes())
-		}
-		if flags&counts != 0 {
-			event.Usage = new(llmgateway.Usage)
-			if err := json.Unmarshal(d.bytes(), event.Usage); err != nil && !d.failed {
-				return fmt.Errorf("%w: %w", errCorrupt, err)
-			}
-		}
+		event := d.event()
+		event.More = i+1 < n
 		a.Events = append(a.Events, event)
 	}
 	if d.failed || len(d.b) > 0 || n == 0 {
@@ -124,6 +128,36 @@ func (a *Answer) UnmarshalBinary(b []byte) error {
 type decoder struct {
 	b      []byte
 	failed bool
+}
+
+func (d *decoder) event() llmgateway.Event {
+	flags := d.byte()
+	event := llmgateway.Event{
+		Data: d.bytes(), Carries: flags&carries != 0, Whole: flags&whole != 0, Native: flags&native != 0,
+	}
+	if flags&finishes != 0 {
+		event.FinishReason = string(d.bytes())
+	}
+	if flags&counts != 0 {
+		event.Usage = d.usage(flags&costs != 0)
+	}
+	return event
+}
+
+func (d *decoder) usage(costs bool) *llmgateway.Usage {
+	u := new(llmgateway.Usage)
+	for _, n := range []*int{&u.PromptTokens, &u.CompletionTokens, &u.TotalTokens, &u.CachedTokens, &u.ReasoningTokens} {
+		*n = int(d.varint())
+	}
+	if costs {
+		if len(d.b) < 8 {
+			d.fail()
+			return u
+		}
+		cost := math.Float64frombits(binary.LittleEndian.Uint64(d.b))
+		u.Cost, d.b = &cost, d.b[8:]
+	}
+	return u
 }
 
 func (d *decoder) byte() byte {

@@ -25,6 +25,12 @@ type Store interface {
 	Put(ctx context.Context, key Key, answer []byte, ttl time.Duration)
 }
 
+// A Keyer is a Store that says how the keys of its answers are made, so that others who use it make the same.
+type Keyer interface {
+	// Keys returns what makes the keys. It returns soon.
+	Keys(ctx context.Context) *Keys
+}
+
 // A Purger is a Store that can forget all it holds.
 type Purger interface {
 	// Purge forgets all answers and returns about how many there were. Answers that are under way may be put afterwards.
@@ -68,7 +74,7 @@ func (c *Cache) Generate(ctx context.Context, s Scope, req *llmgateway.Request, 
 			next(ctx, req)(yield)
 			return
 		}
-		key := KeyOf(s, req)
+		key := c.keys(ctx).Of(s, req)
 		if !req.Cache.NoCache {
 			if answer, age := c.find(ctx, key, req); answer != nil {
 				tell(llmgateway.CacheUse{Result: llmgateway.CacheHit, Age: age})
@@ -81,14 +87,24 @@ func (c *Cache) Generate(ctx context.Context, s Scope, req *llmgateway.Request, 
 			next(ctx, req)(yield)
 			return
 		}
-		f, p, shared := c.flights.join(key, !req.Cache.NoCache, func() (*flight, *passenger) { return c.takeOff(ctx, key, req, next) })
+		f, p, shared := c.flights.join(key, !req.Cache.NoCache, func() (*flight, *passenger) {
+			return newFlight(ctx, req.Stream, c.Policy.MaxAnswerBytes)
+		})
 		if shared {
 			tell(llmgateway.CacheUse{Result: llmgateway.CacheShared})
 		} else {
 			tell(llmgateway.CacheUse{Result: llmgateway.CacheMiss})
+			c.takeOff(ctx, f, p, key, req, next)
 		}
 		replay(f.events(ctx, p), f.streamed, req)(yield)
 	}
+}
+
+func (c *Cache) keys(ctx context.Context) *Keys {
+	if k, ok := c.Store.(Keyer); ok {
+		return k.Keys(ctx)
+	}
+	return ownKeys()
 }
 
 // find returns a kept answer that the request may have.

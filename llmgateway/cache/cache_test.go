@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"net/http"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -136,34 +137,46 @@ func TestEqualRequestIsAnsweredFromTheCacheInEitherMode(t *testing.T) {
 
 func TestWhatChangesTheAnswerIsInTheKey(t *testing.T) {
 	const base = `{"model":"m","messages":[{"role":"user","content":"a"}],"temperature":0.5}`
-	key := KeyOf(Scope{Tenant: "t", Provider: "p", Model: "m"}, read(t, base))
+	key := ownKeys().Of(Scope{Tenant: "t", Provider: "p", Model: "m"}, read(t, base))
 	for name, body := range map[string]string{
 		"order":    `{"temperature":0.5,"messages":[{"role":"user","content":"a"}],"model":"m"}`,
 		"space":    "{ \"model\" : \"m\",\n\"messages\": [ {\"role\": \"user\", \"content\":\t\"a\"}], \"temperature\": 0.5 }",
 		"stream":   `{"model":"other","messages":[{"role":"user","content":"a"}],"temperature":0.5,"stream":true,"user":"u","metadata":{}}`,
+		"named":    `{"model":"m","messages":[{"role":"user","content":"a"}],"temperature":0.5,"provider":"p"}`,
 		"repeated": `{"model":"m","temperature":1,"messages":[{"role":"user","content":"a"}],"temperature":0.5}`,
 	} {
-		if KeyOf(Scope{Tenant: "t", Provider: "p", Model: "m"}, read(t, body)) != key {
+		if ownKeys().Of(Scope{Tenant: "t", Provider: "p", Model: "m"}, read(t, body)) != key {
 			t.Errorf("%s: another key", name)
 		}
 	}
+	seen := map[Key]string{key: "the first"}
 	for name, body := range map[string]string{
 		"text":         `{"model":"m","messages":[{"role":"user","content":"b"}],"temperature":0.5}`,
 		"space within": `{"model":"m","messages":[{"role":"user","content":"a "}],"temperature":0.5}`,
 		"number":       `{"model":"m","messages":[{"role":"user","content":"a"}],"temperature":0.6}`,
 		"tools":        `{"model":"m","messages":[{"role":"user","content":"a"}],"temperature":0.5,"tools":[]}`,
 		"format":       `{"model":"m","messages":[{"role":"user","content":"a"}],"temperature":0.5,"response_format":{"type":"json_object"}}`,
+		"preferences":  `{"model":"m","messages":[{"role":"user","content":"a"}],"temperature":0.5,"provider":{"order":["x"]}}`,
 		"unknown":      `{"model":"m","messages":[{"role":"user","content":"a"}],"temperature":0.5,"x":1}`,
+		"long text":    `{"model":"m","messages":[{"role":"user","content":"` + strings.Repeat("a", 600) + `"}],"temperature":0.5}`,
+		"longer text":  `{"model":"m","messages":[{"role":"user","content":"` + strings.Repeat("a", 601) + `"}],"temperature":0.5}`,
 		"image":        `{"model":"m","messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"data:image/png;base64,AAAA"}}]}],"temperature":0.5}`,
 	} {
-		if KeyOf(Scope{Tenant: "t", Provider: "p", Model: "m"}, read(t, body)) == key {
-			t.Errorf("%s: the same key", name)
+		another := ownKeys().Of(Scope{Tenant: "t", Provider: "p", Model: "m"}, read(t, body))
+		if seen[another] != "" {
+			t.Errorf("%s: the same key as of %s", name, seen[another])
 		}
+		seen[another] = name
+	}
+	forwarded := read(t, base)
+	forwarded.Forward = http.Header{"Anthropic-Beta": {"context-1m"}}
+	if ownKeys().Of(Scope{Tenant: "t", Provider: "p", Model: "m"}, forwarded) == key {
+		t.Error("a header that goes to the provider is not in the key")
 	}
 	for name, scope := range map[string]Scope{
 		"tenant": {"u", "p", "m"}, "provider": {"t", "q", "m"}, "model": {"t", "p", "n"}, "shifted": {"tp", "", "m"},
 	} {
-		if KeyOf(scope, read(t, base)) == key {
+		if ownKeys().Of(scope, read(t, base)) == key {
 			t.Errorf("%s: the same key", name)
 		}
 	}
@@ -374,6 +387,6 @@ func BenchmarkKeyOfAMegabyte(b *testing.B) {
 	req := read(b, `{"model":"m","messages":[{"role":"user","content":[{"type":"image_url","image_url":{"url":"data:image/png;base64,`+strings.Repeat("QUJD", 1<<18)+`"}}]}]}`)
 	b.SetBytes(int64(len(req.Body.Bytes)))
 	for b.Loop() {
-		KeyOf(Scope{}, req)
+		ownKeys().Of(Scope{}, req)
 	}
 }

@@ -15,9 +15,9 @@ type flights struct {
 	byKey map[Key]*flight
 }
 
-// join returns the flight for a key, if there is one that still takes passengers and may is true, or else a new one. The
-// caller is the passenger, and must range over its events.
-func (fs *flights) join(key Key, may bool, takeOff func() (*flight, *passenger)) (f *flight, p *passenger, shared bool) {
+// join returns the flight for a key, if there is one that still takes passengers and may is true, or else a new one, with its
+// first passenger, that has not begun. The caller is the passenger, and must range over its events.
+func (fs *flights) join(key Key, may bool, newFlight func() (*flight, *passenger)) (f *flight, p *passenger, shared bool) {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	if f, ok := fs.byKey[key]; ok && may {
@@ -28,7 +28,7 @@ func (fs *flights) join(key Key, may bool, takeOff func() (*flight, *passenger))
 	if fs.byKey == nil {
 		fs.byKey = make(map[Key]*flight)
 	}
-	f, p = takeOff()
+	f, p = newFlight()
 	fs.byKey[key] = f
 	return f, p, false
 }
@@ -42,11 +42,15 @@ func (fs *flights) remove(key Key, f *flight) {
 	}
 }
 
-// flight is one generation for any number of requests, its passengers. It belongs to none of them: it has a goroutine of
-// its own, which ends when the generation does, or when the last passenger has left.
+// flight is one generation for any number of requests, its passengers. It belongs to none of them, and ends when the
+// generation does, or when the last passenger has left.
+//
+// One that is streamed has a goroutine of its own, so that no passenger keeps the others waiting. One that is not comes all at
+// once: its first passenger's goroutine makes it, which is much cheaper, and stays for the others if that one leaves.
 type flight struct {
 	streamed bool
-	limit    int // bytes that are held for all; more is dropped once everybody has it
+	limit    int             // bytes that are held for all; more is dropped once everybody has it
+	ctx      context.Context // of the generation
 	cancel   context.CancelCauseFunc
 	read     chan struct{} // holds a wake-up for the goroutine: somebody has read, or left
 
@@ -66,48 +70,60 @@ type passenger struct {
 	at   int           // events that it has got
 	own  bool          // the generation is on its account: it was made for it, or for one that left
 	told bool          // it knows
+	gone bool          // it has left
 }
 
-// takeOff starts a generation on behalf of a first passenger and of all who will join.
-func (c *Cache) takeOff(ctx context.Context, key Key, req *llmgateway.Request, next Generator) (*flight, *passenger) {
+// newFlight returns a generation on behalf of a first passenger and of all who will join. It takes off with fly.
+func newFlight(ctx context.Context, streamed bool, limit int) (*flight, *passenger) {
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
-	f := &flight{streamed: req.Stream, limit: c.Policy.MaxAnswerBytes, cancel: cancel, read: make(chan struct{}, 1)}
+	f := &flight{streamed: streamed, limit: limit, ctx: ctx, cancel: cancel, read: make(chan struct{}, 1)}
 	first, _ := f.board()
 	first.own, first.told = true, true
+	return f, first
+}
+
+// takeOff makes the generation, for a first passenger whose context ctx is.
+func (c *Cache) takeOff(ctx context.Context, f *flight, first *passenger, key Key, req *llmgateway.Request, next Generator) {
 	req.Body.Retain()
 	// The client is anybody: some want the usage at the end of their stream, and it must be there for them.
 	shared := *req
 	shared.ClientStream = false
-	go func() {
+	fly := func() {
 		defer req.Body.Release()
-		defer cancel(nil)
+		defer f.cancel(nil)
 		defer c.flights.remove(key, f)
-		failure := f.fly(ctx, next(ctx, &shared), func() { c.flights.remove(key, f) })
-		if failure == nil && ctx.Err() == nil && !f.full {
-			c.keep(ctx, key, f.log)
+		failure := f.fly(next(f.ctx, &shared), func() { c.flights.remove(key, f) })
+		if failure == nil && f.ctx.Err() == nil && !f.full {
+			c.keep(f.ctx, key, f.log)
 		}
-	}()
-	return f, first
+	}
+	if f.streamed {
+		go fly()
+		return
+	}
+	defer context.AfterFunc(ctx, func() { f.leave(ctx, first) })()
+	fly()
 }
 
 // fly takes in the events until they end. full is called when they are too many to be shared.
-func (f *flight) fly(ctx context.Context, events iter.Seq2[llmgateway.Event, error], full func()) (failure error) {
+func (f *flight) fly(events iter.Seq2[llmgateway.Event, error], full func()) (failure error) {
+	var copies arena
 	for event, err := range events {
 		if err != nil {
 			failure = err
 			break
 		}
-		event.Data = slices.Clone(event.Data)
-		if f.add(event) {
+		event.Data = copies.clone(event.Data)
+		if f.add(event) || !f.streamed { // what is not streamed is one event, for this goroutine to read
 			continue
 		}
 		full()
 		for !f.trim() {
 			select {
 			case <-f.read:
-			case <-ctx.Done():
+			case <-f.ctx.Done():
 			}
-			if ctx.Err() != nil {
+			if f.ctx.Err() != nil {
 				break
 			}
 		}
@@ -117,6 +133,22 @@ func (f *flight) fly(ctx context.Context, events iter.Seq2[llmgateway.Event, err
 	f.ended, f.err = true, failure
 	f.wake()
 	return failure
+}
+
+// arena copies many small pieces into few large ones.
+type arena struct{ free []byte }
+
+func (a *arena) clone(b []byte) []byte {
+	if len(b) > cap(a.free)-len(a.free) {
+		if len(a.free) == 0 {
+			a.free = slices.Clone(b) // perhaps there is only one
+			return a.free[:len(b):len(b)]
+		}
+		a.free = make([]byte, 0, max(4<<10, 2*len(b)))
+	}
+	start := len(a.free)
+	a.free = append(a.free, b...)
+	return a.free[start:len(a.free):len(a.free)]
 }
 
 // board adds a passenger, unless the flight has failed, everybody has left, or its beginning may be gone.
@@ -131,14 +163,17 @@ func (f *flight) board() (p *passenger, ok bool) {
 	return p, true
 }
 
-// add takes in the next event. It returns false when there are more than can be held.
+// add takes in the next event. It returns false when there are more than can be held. Nobody is woken while the next event
+// is at hand.
 func (f *flight) add(event llmgateway.Event) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.log = append(f.log, event)
 	f.size += len(event.Data)
 	f.full = f.full || f.size > f.limit
-	f.wake()
+	if !event.More || f.full {
+		f.wake()
+	}
 	return !f.full
 }
 
@@ -179,6 +214,9 @@ func (f *flight) events(ctx context.Context, p *passenger) iter.Seq2[llmgateway.
 		defer f.leave(ctx, p)
 		for {
 			ready, ended, inherited, err := f.ready(p)
+			if !f.streamed && ctx.Err() != nil {
+				ready, err = nil, context.Cause(ctx) // it has left, and the answer was made for the others
+			}
 			if inherited {
 				if trace := llmgateway.ContextTrace(ctx); trace.Inherited != nil {
 					trace.Inherited()
@@ -229,6 +267,10 @@ func (f *flight) got(p *passenger, n int) {
 func (f *flight) leave(ctx context.Context, p *passenger) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if p.gone {
+		return
+	}
+	p.gone = true
 	f.passengers = slices.DeleteFunc(f.passengers, func(other *passenger) bool { return other == p })
 	signal(f.read)
 	if f.ended {

@@ -11,7 +11,10 @@ import (
 
 // Redis is a Store that several gateways can share. While the server is slow or down it holds nothing: a request waits for
 // it redis.Within at most, and after a failure nobody asks it for a while.
-type Redis struct{ server *redis.Server }
+type Redis struct {
+	server *redis.Server
+	keys   sharedKeys
+}
 
 const (
 	putWithin = 2 * time.Second
@@ -26,7 +29,7 @@ func NewRedis(url string, failed func(error)) (*Redis, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Redis{server}, nil
+	return &Redis{server: server}, nil
 }
 
 // Get implements Store.
@@ -87,5 +90,6 @@ func name(key Key) string { return redisPrefix + hex.EncodeToString(key[:]) }
 // Interface guards
 var (
 	_ Store  = (*Redis)(nil)
+	_ Keyer  = (*Redis)(nil)
 	_ Purger = (*Redis)(nil)
 )

@@ -73,13 +73,17 @@ func (t *Tally) Priced() bool { return t.priced }
 // Use returns what the request has used so far.
 func (t *Tally) Use() Use { return t.used }
 
+// mostTokens keeps what providers write from overflowing the counts.
+const mostTokens = 1 << 40
+
 // use returns what a usage counts for, at a price.
 func use(u *llmgateway.Usage, price llmgateway.Price) Use {
-	tokens := max(u.TotalTokens, u.PromptTokens+u.CompletionTokens)
-	return Use{Tokens: int64(max(0, tokens)), Cost: nanos(price.Cost(u))}
+	within := func(n int) int64 { return min(max(int64(n), 0), mostTokens) }
+	tokens := max(within(u.TotalTokens), within(u.PromptTokens)+within(u.CompletionTokens))
+	return Use{Tokens: tokens, Cost: nanos(price.Cost(u))}
 }
 
 // nanos returns US dollars in the unit that they are counted in.
 func nanos(dollars float64) int64 {
-	return int64(math.Round(min(dollars, 1e6) * USD))
+	return int64(math.Round(min(max(dollars, 0), 1e6) * USD))
 }

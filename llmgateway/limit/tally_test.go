@@ -1,6 +1,7 @@
 package limit
 
 import (
+	"math"
 	"testing"
 
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
@@ -30,6 +31,16 @@ func TestTallyAddsUpWhatAttemptsUsed(t *testing.T) {
 			"it was given up, and would have come in one piece",
 			[]llmgateway.Spending{{Attempt: llmgateway.Attempt{Price: cheap}, Unseen: true}},
 			Use{prompt + most, (prompt + most*2) * 1000},
+		},
+		{
+			"what no provider can have used",
+			[]llmgateway.Spending{spent(cheap, true, llmgateway.Usage{PromptTokens: math.MaxInt, CompletionTokens: 5, TotalTokens: math.MaxInt})},
+			Use{mostTokens + 5, 1e6 * USD},
+		},
+		{
+			"less than nothing, beside something",
+			[]llmgateway.Spending{spent(cheap, true, llmgateway.Usage{PromptTokens: -1e6, CompletionTokens: -5}), spent(cheap, true, counts)},
+			Use{12, 17_000},
 		},
 		{
 			"two targets, each at its price",

@@ -3,6 +3,7 @@ package openai
 import (
 	"context"
 	"errors"
+	"math"
 	"net"
 	"net/http"
 	"strconv"
@@ -127,6 +128,8 @@ func refine(kind llmgateway.Kind, object gjson.Result, message string) llmgatewa
 		return llmgateway.ContentFilter
 	case !unspecific:
 		return kind
+	case strings.HasPrefix(message, "API key not valid"): // Gemini's, with status 400
+		return llmgateway.Denied
 	case code == "context_length_exceeded", object.Get("type").String() == "exceed_context_size_error", tooLong(message):
 		return llmgateway.ContextLength
 	case code == "rate_limit_exceeded", code == "429":
@@ -142,6 +145,8 @@ func tooLong(message string) bool {
 		"context length", "context size", "context window", "maximum model length",
 		"`inputs` tokens + `max_new_tokens` must be", "`inputs` must have less than", // Hugging Face's text-generation-inference
 		"prompt is too long",                           // Anthropic
+		"input is too long for",                        // Bedrock
+		"maximum prompt length",                        // xAI
 		"exceeds the maximum number of tokens allowed", // Gemini
 	} {
 		if strings.Contains(message, words) {
@@ -183,19 +188,31 @@ func tooMuchHeader(err error) bool {
 	return strings.Contains(text, "headers exceeded") || strings.Contains(text, "header list larger")
 }
 
+// maxRetryAfter is the longest time that a provider is taken to ask for.
+const maxRetryAfter = 24 * time.Hour
+
 // retryAfter reads retry-after-ms (OpenAI's and Azure's) and Retry-After (RFC 9110, section 10.2.3).
 func retryAfter(h http.Header, now time.Time) time.Duration {
-	if ms, err := strconv.ParseFloat(h.Get("Retry-After-Ms"), 64); err == nil && ms > 0 && ms < 1e9 {
-		return time.Duration(ms * float64(time.Millisecond))
+	if wait, ok := wish(h.Get("Retry-After-Ms"), time.Millisecond); ok {
+		return wait
 	}
 	value := h.Get("Retry-After")
-	if seconds, err := strconv.ParseFloat(value, 64); err == nil && seconds > 0 && seconds < 1e6 {
-		return time.Duration(seconds * float64(time.Second))
+	if wait, ok := wish(value, time.Second); ok {
+		return wait
 	}
 	if date, err := http.ParseTime(value); err == nil {
-		return max(date.Sub(now), 0)
+		return min(max(date.Sub(now), 0), maxRetryAfter)
 	}
 	return 0
+}
+
+// wish reads a number of units above 0.
+func wish(value string, unit time.Duration) (wait time.Duration, ok bool) {
+	n, err := strconv.ParseFloat(value, 64)
+	if err != nil || !(n > 0) || math.IsInf(n, 0) {
+		return 0, false
+	}
+	return time.Duration(min(n*float64(unit), float64(maxRetryAfter))), true
 }
 
 // redact removes the values of the client's own headers, of which one is the API key.

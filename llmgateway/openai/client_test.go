@@ -157,6 +157,8 @@ func TestClientReadsStreams(t *testing.T) {
 		{"an error line", sse(textChunk) + `error: {"error":{"message":"boom"}}` + "\n\n", []string{textChunk}, "reported an error"},
 		{"an error that is a string", sse(`{"error":"boom"}`), nil, "reported an error"},
 		{"an error beside choices", sse(`{"error":{"code":502,"message":"boom"},"choices":[{"index":0,"delta":{"content":""},"finish_reason":"error"}]}`), nil, "reported an error"},
+		{"an error that is the event", sse(textChunk, `{"object":"error","message":"boom","type":"InternalServerError","code":500}`, "[DONE]"), []string{textChunk}, "reported an error"},
+		{"an error as the reason", sse(textChunk, `{"choices":[{"index":0,"delta":{},"finish_reason":"error"}]}`, "[DONE]"), []string{textChunk}, "reported an error"},
 		{"an error that is null", sse(`{"error":null,"choices":[{"delta":{"content":"a"}}]}`, "[DONE]"), []string{`{"error":null,"choices":[{"delta":{"content":"a"}}]}`}, ""},
 		{"HTML in a stream", "<html><body>Bad Gateway</body></html>\n\n", nil, "the stream ended before the answer did"},
 	}

@@ -31,7 +31,7 @@ func (in *inspector) inspect(data []byte, whole bool) (event llmgateway.Event, e
 	if in.operation.Foreign() {
 		return in.native(data, whole)
 	}
-	if _, ok := in.last.text(data); ok {
+	if text, ok := in.last.text(data); ok && len(text) > 0 {
 		return llmgateway.Event{Data: data, Carries: true}, nil
 	}
 	if in.members == nil {
@@ -42,13 +42,17 @@ func (in *inspector) inspect(data []byte, whole bool) (event llmgateway.Event, e
 		return event, &llmgateway.Error{Kind: llmgateway.Upstream, Message: "the provider sent a malformed answer", Err: err}
 	}
 	event.Data = data
-	hasAnswer := false
+	hasAnswer, brings := false, false
 	var timings []byte
 	for _, m := range in.members {
 		value := data[m.Value:m.End]
 		switch m.Name {
 		case "error":
 			if value[0] == '{' || value[0] == '"' {
+				return event, streamError(data, in.redact)
+			}
+		case "object":
+			if string(value) == `"error"` { // vLLM's and SGLang's, which have no member of that name
 				return event, streamError(data, in.redact)
 			}
 		case "usage":
@@ -62,14 +66,16 @@ func (in *inspector) inspect(data []byte, whole bool) (event llmgateway.Event, e
 			for reason, rest := findString(value, `"finish_reason"`); reason != ""; reason, rest = findString(rest, `"finish_reason"`) {
 				event.FinishReason = cmp.Or(event.FinishReason, reason)
 				in.finished++
+				if reason == "error" { // OpenRouter's word for an answer that its provider broke off
+					return event, streamError(choiceError(value), in.redact)
+				}
 			}
-			if !in.carried && !whole {
-				in.carried = event.FinishReason != "" || carries(value)
-			}
+			brings = brings || event.FinishReason != "" || !whole && carries(value)
 		case "data":
 			hasAnswer = hasAnswer || in.operation == llmgateway.Embeddings && filled(value)
 		}
 	}
+	in.carried = in.carried || brings
 	if whole && !hasAnswer {
 		return event, nothingInIt()
 	}
@@ -79,8 +85,21 @@ func (in *inspector) inspect(data []byte, whole bool) (event llmgateway.Event, e
 	if in.carried && event.FinishReason == "" && event.Usage == nil {
 		in.last.learn(data)
 	}
-	event.Carries, event.Whole = in.carried || whole, whole
+	event.Carries, event.Whole, event.Empty = in.carried || whole, whole, !brings && !whole
 	return event, nil
+}
+
+// choiceError returns an object with the error that a choice tells, or an empty one: nothing of the answer goes into logs.
+func choiceError(choices []byte) []byte {
+	object := []byte("{}")
+	gjson.ParseBytes(choices).ForEach(func(_, choice gjson.Result) bool {
+		if told := choice.Get("error"); told.IsObject() {
+			object = []byte(`{"error":` + told.Raw + `}`)
+			return false
+		}
+		return true
+	})
+	return object
 }
 
 // addTimings returns the usage that llama.cpp tells with every finish reason without being asked, one answer's after the
@@ -94,6 +113,31 @@ func (in *inspector) addTimings(timings []byte) *llmgateway.Usage {
 	in.timed.TotalTokens = in.timed.PromptTokens + in.timed.CompletionTokens
 	usage := in.timed
 	return &usage
+}
+
+// maxNothing is the longest event that is looked at by [SaysNothing].
+const maxNothing = 4 << 10
+
+// SaysNothing reports whether an event that is the first to carry something ends an answer in which nothing was said: a whole one, or
+// the finish of a stream. An answer that was cut short or filtered says by that why there is nothing in it.
+func SaysNothing(event llmgateway.Event) bool {
+	if event.FinishReason != "stop" || event.Native || len(event.Data) > maxNothing {
+		return false
+	}
+	choices := gjson.GetBytes(event.Data, "choices")
+	if !event.Whole {
+		return !carries([]byte(choices.Raw))
+	}
+	nothing := true
+	choices.ForEach(func(_, choice gjson.Result) bool {
+		nothing = nothing && choice.Get("text").String() == ""
+		choice.Get("message").ForEach(func(name, value gjson.Result) bool {
+			nothing = nothing && (name.Str == "role" || empty(value))
+			return nothing
+		})
+		return nothing
+	})
+	return nothing
 }
 
 // filled reports whether a value is a list with something in it.

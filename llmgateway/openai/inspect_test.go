@@ -84,6 +84,58 @@ func TestInspectorTakesAllEventsAfterTheFirstThatCarries(t *testing.T) {
 	}
 }
 
+func TestInspectorTellsEmptyEventsApart(t *testing.T) {
+	in := newInspector(llmgateway.Chat)
+	for _, test := range []struct {
+		chunk string
+		want  bool
+	}{
+		{`{"choices":[{"delta":{"role":"assistant","content":""}}]}`, true},
+		{`{"choices":[{"delta":{"content":"a"}}]}`, false},
+		{`{"choices":[{"delta":{"content":"b"}}]}`, false},
+		{`{"choices":[{"delta":{"content":""}}]}`, true},
+		{`{"choices":[{"delta":{}}]}`, true},
+		{`{"choices":[]}`, true},
+		{`{"choices":[{"delta":{"content":"c"}}]}`, false},
+		{`{"choices":[{"delta":{},"finish_reason":"stop"}]}`, false},
+	} {
+		event, err := in.inspect([]byte(test.chunk), false)
+		if err != nil || event.Empty != test.want {
+			t.Errorf("%s: got %t, %v; want %t", test.chunk, event.Empty, err, test.want)
+		}
+	}
+}
+
+func TestAnswersThatSayNothing(t *testing.T) {
+	for _, test := range []struct {
+		answer string
+		whole  bool
+		want   bool
+	}{
+		{`{"choices":[{"message":{"role":"assistant","content":""},"finish_reason":"stop"}]}`, true, true},
+		{`{"choices":[{"message":{"role":"assistant","content":null,"tool_calls":[],"refusal":null},"finish_reason":"stop"}]}`, true, true},
+		{`{"choices":[{"text":"","finish_reason":"stop"}]}`, true, true},
+		{`{"choices":[{"text":"a","finish_reason":"stop"}]}`, true, false},
+		{`{"choices":[{"message":{"content":"a"},"finish_reason":"stop"}]}`, true, false},
+		{`{"choices":[{"message":{"content":"","reasoning_content":"a"},"finish_reason":"stop"}]}`, true, false},
+		{`{"choices":[{"message":{"content":null,"tool_calls":[{"id":"c"}]},"finish_reason":"stop"}]}`, true, false},
+		{`{"choices":[{"message":{"content":""},"finish_reason":"stop"},{"message":{"content":"a"},"finish_reason":"stop"}]}`, true, false},
+		{`{"choices":[{"message":{"content":""},"finish_reason":"length"}]}`, true, false},
+		{`{"choices":[{"message":{"content":""},"finish_reason":"content_filter"}]}`, true, false},
+		{`{"choices":[{"delta":{},"finish_reason":"stop"}]}`, false, true},
+		{`{"choices":[{"delta":{"content":"a"},"finish_reason":"stop"}]}`, false, false},
+		{`{"choices":[{"delta":{},"finish_reason":"length"}]}`, false, false},
+	} {
+		event, err := newInspector(llmgateway.Chat).inspect([]byte(test.answer), test.whole)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := SaysNothing(event); got != test.want {
+			t.Errorf("%s: got %t", test.answer, got)
+		}
+	}
+}
+
 func TestInspectorReadsUsage(t *testing.T) {
 	tests := []struct {
 		usage string
@@ -117,7 +169,10 @@ func TestInspectorWantsAnAnswerInAnAnswer(t *testing.T) {
 		want      bool
 	}{
 		{llmgateway.Chat, `{"choices":[{"message":{"role":"assistant","content":"a"},"finish_reason":"stop"}]}`, true},
+		{llmgateway.Chat, `{"choices":[ {"message":{}} ]}`, true},
 		{llmgateway.Chat, `{"choices":[ {} ]}`, true},
+		{llmgateway.Chat, `{"object":"error","choices":[{"message":{"content":"a"}}]}`, false},
+		{llmgateway.Chat, `{"choices":[{"message":{"content":"a"},"finish_reason":"error"}]}`, false},
 		{llmgateway.Completion, `{"choices":[{"text":""}]}`, true},
 		{llmgateway.Embeddings, `{"data":[{"embedding":[1]}]}`, true},
 		{llmgateway.Chat, `{}`, false},

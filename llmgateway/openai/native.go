@@ -30,13 +30,27 @@ func (in *inspector) native(data []byte, whole bool) (event llmgateway.Event, er
 	if err != nil {
 		return llmgateway.Event{}, err
 	}
-	switch kind {
-	case "ping", "message_start", "response.created", "response.in_progress", "response.queued":
-	default:
-		in.carried = true
-	}
-	event.Carries = in.carried
+	begins := announces(kind, answer)
+	in.carried = in.carried || !begins
+	event.Carries, event.Empty = in.carried, begins && !whole
 	return event, nil
+}
+
+// announces reports whether an event says that something comes, and nothing of it. What a call is for is something.
+func announces(kind string, event gjson.Result) bool {
+	switch kind {
+	case "ping", "message_start", "response.created", "response.in_progress", "response.queued", "response.content_part.added",
+		"response.reasoning_summary_part.added":
+		return true
+	case "content_block_start":
+		block := event.Get("content_block")
+		return (block.Get("type").Str == "text" || block.Get("type").Str == "thinking") && block.Get("text").Str == "" && block.Get("thinking").Str == ""
+	case "response.output_item.added":
+		item := event.Get("item.type").Str
+		return item == "message" || item == "reasoning"
+	default:
+		return false
+	}
 }
 
 // messageEvent takes in an event of a message.

@@ -27,8 +27,30 @@ func TestNativeAnswersAreUnderstood(t *testing.T) {
 			events: []string{`{"type":"message_start","message":{"usage":{"input_tokens":3}}}`, `{"type":"ping"}`},
 		},
 		{
+			name: "a block begins", operation: llmgateway.Messages,
+			events: []string{`{"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}`},
+		},
+		{
 			name: "a message says something", operation: llmgateway.Messages,
-			events: []string{`{"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}`}, carries: true,
+			events: []string{
+				`{"type":"content_block_start","index":0,"content_block":{"type":"thinking","thinking":""}}`,
+				`{"type":"content_block_delta","index":0,"delta":{"type":"thinking_delta","thinking":"a"}}`,
+			}, carries: true,
+		},
+		{
+			name: "a call begins", operation: llmgateway.Messages,
+			events: []string{`{"type":"content_block_start","index":0,"content_block":{"type":"tool_use","id":"c","name":"f","input":{}}}`}, carries: true,
+		},
+		{
+			name: "an item begins", operation: llmgateway.Responses,
+			events: []string{
+				`{"type":"response.output_item.added","item":{"type":"message","content":[]}}`,
+				`{"type":"response.content_part.added","part":{"type":"output_text","text":""}}`,
+			},
+		},
+		{
+			name: "a response calls", operation: llmgateway.Responses,
+			events: []string{`{"type":"response.output_item.added","item":{"type":"function_call","name":"f"}}`}, carries: true,
 		},
 		{
 			name: "a message ends", operation: llmgateway.Messages, carries: true, finish: "tool_calls",

@@ -119,6 +119,9 @@ func (a *answer) pass(ctx context.Context, t *attempt, answering func(), events 
 			held = hold(held, event)
 			continue
 		}
+		if !begun && a.broke == nil && openai.SaysNothing(event) && a.run.may() {
+			return false, errNothingSaid
+		}
 		if !begun {
 			begun, a.committed = true, true
 			answering()
@@ -139,6 +142,9 @@ func (a *answer) pass(ctx context.Context, t *attempt, answering func(), events 
 }
 
 var errNoAnswer = &llmgateway.Error{Kind: llmgateway.Upstream, Message: "the provider ended without an answer"}
+
+// errNothingSaid is why another target is asked. If there is none, the answer is passed on: a model may have nothing to say.
+var errNothingSaid = &llmgateway.Error{Kind: llmgateway.Upstream, Message: "the provider sent an answer with nothing in it"}
 
 // hold keeps an event that carries nothing.
 func hold(held []llmgateway.Event, event llmgateway.Event) []llmgateway.Event {

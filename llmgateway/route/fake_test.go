@@ -92,7 +92,7 @@ type canceled struct{ err error }
 // event makes a chunk of what a script says. Texts that look like JSON are taken as they are.
 func event(text string) llmgateway.Event {
 	text, silent := strings.CutPrefix(text, "~")
-	e := llmgateway.Event{Carries: !silent, Data: []byte(text)}
+	e := llmgateway.Event{Carries: !silent, Empty: silent, Data: []byte(text)}
 	switch {
 	case silent:
 		e.Data = []byte(`{"said":"` + text + `","choices":[{"index":0,"delta":{"role":"assistant"}}]}`)

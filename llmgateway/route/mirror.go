@@ -139,7 +139,7 @@ func (m *Mirror) ask(ctx context.Context, req *llmgateway.Request, c *Copy) {
 		c.Err = err
 		return
 	}
-	for event, err := range m.Target.generate(ctx, req, true) {
+	for event, err := range unpanicked(m.Target.generate(ctx, req, true)) {
 		if err != nil {
 			c.Err = cause(ctx, err)
 			return

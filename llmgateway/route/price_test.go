@@ -25,3 +25,25 @@ func TestAttemptsTellTheirTargetsPrices(t *testing.T) {
 		t.Errorf("tried at %v, answered at %v", tried, answered)
 	}
 }
+
+func TestDearestPriceIsOfAllThatMayAnswer(t *testing.T) {
+	priced := func(name string, prompt, completion float64) *Target {
+		return &Target{Name: name, Price: llmgateway.Price{Prompt: prompt, Completion: completion, Cached: 0.1}}
+	}
+	table := &Table{Models: map[string]*Router{
+		"m": {Targets: []*Target{priced("a", 1, 9), priced("b", 2, 3)}},
+		"n": {Targets: []*Target{priced("b", 7, 1)}},
+	}, Providers: []string{"a", "b"}}
+	for members, want := range map[string]llmgateway.Price{
+		plain:                          {Prompt: 2, Completion: 9, Cached: 2},
+		`"provider":"a",` + plain:      {Prompt: 1, Completion: 9, Cached: 1},
+		`"models":["m","n"],` + plain:  {Prompt: 7, Completion: 9, Cached: 7},
+		`"models":["x","n"],` + plain:  {Prompt: 7, Completion: 9, Cached: 7},
+		`"models":"nonsense",` + plain: {Prompt: 2, Completion: 9, Cached: 2},
+		`"provider":"none",` + plain:   {},
+	} {
+		if got := table.Dearest(needing(t, llmgateway.Chat, members)); got != want {
+			t.Errorf("%s: got %v, want %v", members, got, want)
+		}
+	}
+}

@@ -78,6 +78,45 @@ func TestRouterTriesTheNextTargetByKind(t *testing.T) {
 	}
 }
 
+// TestRouterAsksAnotherTargetForAnAnswerWithNothingInIt: only if there is none, the model has nothing to say.
+func TestRouterAsksAnotherTargetForAnAnswerWithNothingInIt(t *testing.T) {
+	finished := func(yield func(llmgateway.Event, error) bool) {
+		_ = yield(event("~role"), nil) && yield(llmgateway.Event{Data: []byte(finish), Carries: true, FinishReason: "stop"}, nil)
+	}
+	empty := func() llmgateway.Provider {
+		return generator(func(context.Context, *llmgateway.Request) iter.Seq2[llmgateway.Event, error] { return finished })
+	}
+	for _, test := range []struct {
+		name    string
+		router  Router
+		by      string
+		tried   string
+		content string
+	}{
+		{"another", Router{Targets: []*Target{named("a", empty()), named("b", does("b", finish))}, Retries: -1}, "b", "a upstream", "b"},
+		{"nobody else", Router{Targets: []*Target{named("a", empty())}, Retries: 3}, "a", "", "role"},
+		{"no retries", Router{Targets: []*Target{named("a", empty()), named("b", does("b", finish))}}, "a", "", "role"},
+		{"all of them", Router{Targets: []*Target{named("a", empty()), named("b", empty())}, Retries: -1}, "b", "a upstream", "role"},
+		{"it was slow", Router{
+			Targets: []*Target{named("a", empty()), named("b", does("b", finish))}, Retries: -1, Hedge: &Hedge{After: time.Hour, Share: 1},
+		}, "b", "a upstream", "b"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			got := ask(t.Context(), &test.router, chat("m"))
+			if got.err != nil || got.by != test.by || strings.Join(got.tried, ", ") != test.tried || !strings.HasPrefix(got.text, test.content) {
+				t.Errorf("got %q by %q, tried %q, error %v", got.text, got.by, got.tried, got.err)
+			}
+		})
+	}
+}
+
+// generator is a provider that is a function.
+type generator func(context.Context, *llmgateway.Request) iter.Seq2[llmgateway.Event, error]
+
+func (g generator) Generate(ctx context.Context, req *llmgateway.Request) iter.Seq2[llmgateway.Event, error] {
+	return g(ctx, req)
+}
+
 func TestRouterPassesHeldEventsOnInOrder(t *testing.T) {
 	var steps []any
 	var want []string

@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"math/rand/v2"
+	"net/http"
 	"slices"
 	"time"
 
@@ -67,14 +68,23 @@ func (u *run) unfit(t *Target) *llmgateway.Error {
 	return t.excluded(&u.demand)
 }
 
+// may reports whether a target that was not tried may be asked now.
+func (u *run) may() bool {
+	return len(u.left) > 0 && u.attempts-u.outrun <= u.retries() && (u.router.TryDuration == 0 || time.Since(u.began) <= u.router.TryDuration)
+}
+
+// retries returns how many attempts may follow the first.
+func (u *run) retries() int {
+	if u.router.Retries < 0 {
+		return u.eligible - 1
+	}
+	return u.router.Retries
+}
+
 // next chooses the target of the next attempt and takes a place there; there may be none. It waits before it repeats a target.
 // The place is given back by ranging over what the choice generates, so that must be done.
 func (u *run) next(ctx context.Context) (choice, bool) {
-	retries := u.router.Retries
-	if retries < 0 {
-		retries = u.eligible - 1
-	}
-	for u.final == nil && u.attempts-u.outrun <= retries && ctx.Err() == nil {
+	for u.final == nil && u.attempts-u.outrun <= u.retries() && ctx.Err() == nil {
 		candidates := u.left
 		if len(candidates) == 0 {
 			if candidates = u.recovered(ctx); len(candidates) == 0 {
@@ -177,7 +187,7 @@ func (u *run) failed(t *Target, err *llmgateway.Error) {
 	case llmgateway.InvalidRequest, llmgateway.ContentFilter, llmgateway.Canceled:
 		u.final = err
 	case llmgateway.RateLimited, llmgateway.Overloaded, llmgateway.Upstream:
-		if err.RetryAfter <= maxRetryAfter {
+		if err.RetryAfter <= maxRetryAfter && passes(err.Status) {
 			if u.again == nil {
 				u.again = make(map[*Target]time.Time)
 			}
@@ -187,6 +197,17 @@ func (u *run) failed(t *Target, err *llmgateway.Error) {
 		u.exceeded(t)
 	case llmgateway.Unsupported, llmgateway.NoModel, llmgateway.Denied, llmgateway.Timeout:
 		// Asking the same target again gives the same answer, or takes as long.
+	}
+}
+
+// passes reports whether what a provider said with a status may be over soon. A wrong address, a redirection or a body that is too
+// large is there the next time, too.
+func passes(status int) bool {
+	switch {
+	case status < 300, status >= 500:
+		return true
+	default:
+		return status == http.StatusRequestTimeout || status == http.StatusConflict || status == http.StatusTooEarly || status == http.StatusTooManyRequests
 	}
 }
 

@@ -83,6 +83,19 @@ func TestRouterWaitsBeforeItAsksAgain(t *testing.T) {
 // always returns a chance that is none.
 func always(f float64) func() float64 { return func() float64 { return f } }
 
+// TestRouterAsksAgainByStatus: a wrong address or a body that is too large is there the next time, too.
+func TestRouterAsksAgainByStatus(t *testing.T) {
+	for status, want := range map[int]int{0: 2, 200: 2, 302: 1, 404: 1, 405: 1, 408: 2, 409: 2, 413: 1, 425: 2, 429: 2, 500: 2, 529: 2} {
+		synctest.Test(t, func(t *testing.T) {
+			a := does(&llmgateway.Error{Kind: llmgateway.Upstream, Status: status})
+			ask(t.Context(), &Router{Targets: []*Target{named("a", a)}, Retries: 1}, chat("m"))
+			if got := a.asked(); got != want {
+				t.Errorf("%d: asked %d times, want %d", status, got, want)
+			}
+		})
+	}
+}
+
 func TestPausesAreLeftToChance(t *testing.T) {
 	upstream := fails(llmgateway.Upstream)
 	for range 100 {

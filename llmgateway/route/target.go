@@ -109,7 +109,7 @@ func (t *Target) generate(ctx context.Context, req *llmgateway.Request, first bo
 		scope.Provider += "\n" + req.Exchange.Identity()
 	}
 	return t.Cache.Generate(ctx, scope, req, func(ctx context.Context, req *llmgateway.Request) iter.Seq2[llmgateway.Event, error] {
-		return t.attempt(ctx, p, req, first)
+		return unpanicked(t.attempt(ctx, p, req, first)) // several requests may share it
 	})
 }
 
@@ -165,7 +165,7 @@ func (t *Target) watch(ctx context.Context, p llmgateway.Provider, req *llmgatew
 		if req.Stream || !req.Operation.Foreign() {
 			idle.set(t.FirstTokenTimeout, "no first token")
 		}
-		committed := false
+		committed, fresh := false, false // whether the time of silence begins anew with the next event that is not at hand
 		for event, err := range p.Generate(ctx, req) {
 			if err != nil {
 				yield(event, cause(ctx, err))
@@ -173,13 +173,20 @@ func (t *Target) watch(ctx context.Context, p llmgateway.Provider, req *llmgatew
 			}
 			// Waiting for a slow client is not the provider's silence.
 			if committed || event.Carries {
-				idle.stop()
+				idle.pause()
 			}
 			if !yield(event, nil) {
 				return
 			}
-			if committed = committed || event.Carries; committed && req.Stream && !event.More {
+			switch committed = committed || event.Carries; {
+			case !committed || !req.Stream || t.StreamIdleTimeout == 0:
+			case event.More && !event.Empty:
+				fresh = true
+			case !event.Empty || fresh:
 				idle.set(t.StreamIdleTimeout, "no further token")
+				fresh = false
+			default: // who sends nothing but such events is silent
+				idle.resume()
 			}
 		}
 	}
@@ -196,6 +203,8 @@ type deadline struct {
 	timer  *time.Timer
 	what   string
 	after  time.Duration
+	began  time.Time     // when it was set, or went on
+	left   time.Duration // what was left of it then
 }
 
 func newDeadline(cancel context.CancelCauseFunc) *deadline {
@@ -206,6 +215,7 @@ func (d *deadline) set(after time.Duration, what string) {
 	if after <= 0 {
 		return
 	}
+	d.began, d.left = time.Now(), after
 	if d.timer != nil && d.what == what && d.after == after {
 		d.timer.Reset(after)
 		return
@@ -214,6 +224,19 @@ func (d *deadline) set(after time.Duration, what string) {
 	d.what, d.after = what, after
 	err := late(what, after)
 	d.timer = time.AfterFunc(after, func() { d.cancel(err) })
+}
+
+// pause stops the time until resume or set.
+func (d *deadline) pause() {
+	if d.timer != nil && d.timer.Stop() {
+		d.left -= time.Since(d.began)
+	}
+}
+
+// resume lets what was left when the time was stopped go on.
+func (d *deadline) resume() {
+	d.began = time.Now()
+	d.timer.Reset(max(d.left, 0))
 }
 
 func (d *deadline) stop() {

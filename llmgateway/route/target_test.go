@@ -6,6 +6,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/tidwall/gjson"
+
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
 )
 
@@ -33,7 +35,7 @@ func TestDeadlinesEndAnAttempt(t *testing.T) {
 		{"silence later", Target{StreamIdleTimeout: 3 * second}, []any{"a", 2 * second, "b", 2 * second, "c", 2 * second, "d", 4 * second}, "a b c d", "", llmgateway.Timeout, 9 * second},
 		{"a long answer without silence", Target{StreamIdleTimeout: 3 * second}, []any{"a", 2 * second, "b", 2 * second, "c", 2 * second, "d"}, "a b c d", "", "", 6 * second},
 		{"silence before the first token is another deadline's", Target{StreamIdleTimeout: 3 * second}, []any{"~role", 9 * second, "a"}, "role a", "", "", 9 * second},
-		{"an empty event ends silence", Target{StreamIdleTimeout: 3 * second}, []any{"a", 2 * second, "~", 2 * second, "b"}, "a  b", "", "", 4 * second},
+		{"an empty event does not end silence", Target{StreamIdleTimeout: 3 * second}, []any{"a", 2 * second, "~", 2 * second, "b"}, "a ", "", llmgateway.Timeout, 3 * second},
 		{"the whole attempt, before a token", Target{Timeout: 3 * second}, []any{4 * second, "a"}, "b", "a timeout", "", 3 * second},
 		{"the whole attempt, after a token", Target{Timeout: 3 * second}, []any{"a", 2 * second, "b", 2 * second, "c"}, "a b", "", llmgateway.Timeout, 3 * second},
 		{"the whole attempt in time", Target{Timeout: 5 * second}, []any{"a", 2 * second, "b", 2 * second, "c"}, "a b c", "", "", 4 * second},
@@ -136,6 +138,45 @@ func TestDeadlinesDoNotCountASlowClient(t *testing.T) {
 			t.Errorf("got %d events, want 4", n)
 		}
 	})
+}
+
+// TestEventsThatBringNothingAreSilence has providers that go on sending empty deltas, to clients that are slow and that are not.
+func TestEventsThatBringNothingAreSilence(t *testing.T) {
+	for name, test := range map[string]struct {
+		target Target
+		slow   time.Duration
+		does   []any
+		want   string
+		fails  bool
+	}{
+		"for ever":              {Target{StreamIdleTimeout: 3 * second}, 0, []any{"a", second, "~", second, "~", second, "~", second, "~"}, "a", true},
+		"and then more":         {Target{StreamIdleTimeout: 3 * second}, 0, []any{"a", second, "~", second, "b", 2 * second, "~", finish}, "ab", false},
+		"more, twice":           {Target{StreamIdleTimeout: 3 * second}, 0, []any{"a", second, "~", second, "b", second, "~", second, "~", 2 * second, finish}, "ab", true},
+		"to a slow client":      {Target{StreamIdleTimeout: 3 * second}, 10 * second, []any{"a", second, "~", second, "~", finish}, "a", false},
+		"under another bound":   {Target{FirstTokenTimeout: 3 * second}, 0, []any{"a", 2 * second, "~", 2 * second, "~", finish}, "a", false},
+		"with no bound":         {Target{Timeout: time.Hour}, 0, []any{"a", 2 * second, "~", 2 * second, "~", finish}, "a", false},
+		"after the first token": {Target{FirstTokenTimeout: second, StreamIdleTimeout: 3 * second}, 0, []any{"a", "~", 2 * second, "~", finish}, "a", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				test.target.Name, test.target.Provider = "a", does(test.does...)
+				text, failed := "", false
+				for event, err := range (&Router{Targets: []*Target{&test.target}}).Generate(t.Context(), chat("m")) {
+					if failed = err != nil; failed {
+						if e := llmgateway.AsError(err); e.Kind != llmgateway.Timeout || !strings.HasPrefix(e.Message, "no further token") {
+							t.Errorf("got %v", err)
+						}
+						continue
+					}
+					text += gjson.GetBytes(event.Data, "choices.0.delta.content").Str
+					time.Sleep(test.slow)
+				}
+				if text != test.want || failed != test.fails {
+					t.Errorf("got %q, failed %t; want %q, %t", text, failed, test.want, test.fails)
+				}
+			})
+		})
+	}
 }
 
 const finish = `{"object":"chat.completion.chunk","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}`
