@@ -43,7 +43,7 @@ func WriteDetailedProjector(out io.Writer, row int) error {
 	w.Set("clip.has_vision_encoder", true)
 	w.Set("clip.projector_type", "janus_pro")
 	w.Set("clip.use_gelu", true)
-	w.Set("clip.vision.image_size", uint32(row*side)) //nolint:gosec // G115: memory ends before
+	w.Set("clip.vision.image_size", uint32(row*side))
 	w.Set("clip.vision.patch_size", uint32(side))
 	w.Set("clip.vision.image_mean", []float32{grey, grey, grey})
 	w.Set("clip.vision.image_std", []float32{0.5, 0.5, 0.5})
