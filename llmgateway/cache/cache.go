@@ -88,14 +88,17 @@ func (c *Cache) Generate(ctx context.Context, s Scope, req *llmgateway.Request, 
 			next(ctx, req)(yield)
 			return
 		}
+		var flying context.Context
 		f, p, shared := c.flights.join(key, !req.Cache.NoCache, func() (*flight, *passenger) {
-			return newFlight(ctx, req.Stream, c.Policy.MaxAnswerBytes)
+			var cancel context.CancelCauseFunc
+			flying, cancel = context.WithCancelCause(context.WithoutCancel(ctx))
+			return newFlight(req.Stream, c.Policy.MaxAnswerBytes, cancel)
 		})
 		if shared {
 			tell(llmgateway.CacheUse{Result: llmgateway.CacheShared})
 		} else {
 			tell(llmgateway.CacheUse{Result: llmgateway.CacheMiss})
-			c.takeOff(ctx, f, p, key, req, next)
+			c.takeOff(ctx, flying, f, p, key, req, next)
 		}
 		replay(f.events(ctx, p), f.streamed, req)(yield)
 	}

@@ -49,8 +49,7 @@ func (fs *flights) remove(key Key, f *flight) {
 // once: its first passenger's goroutine makes it, which is much cheaper, and stays for the others if that one leaves.
 type flight struct {
 	streamed bool
-	limit    int             // bytes that are held for all; more is dropped once everybody has it
-	ctx      context.Context // of the generation
+	limit    int // bytes that are held for all; more is dropped once everybody has it
 	cancel   context.CancelCauseFunc
 	read     chan struct{} // holds a wake-up for the goroutine: somebody has read, or left
 
@@ -73,17 +72,17 @@ type passenger struct {
 	gone bool          // it has left
 }
 
-// newFlight returns a generation on behalf of a first passenger and of all who will join. It takes off with fly.
-func newFlight(ctx context.Context, streamed bool, limit int) (*flight, *passenger) {
-	ctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
-	f := &flight{streamed: streamed, limit: limit, ctx: ctx, cancel: cancel, read: make(chan struct{}, 1)}
+// newFlight returns a generation on behalf of a first passenger and of all who will join. It ends with cancel, and takes off with
+// fly.
+func newFlight(streamed bool, limit int, cancel context.CancelCauseFunc) (*flight, *passenger) {
+	f := &flight{streamed: streamed, limit: limit, cancel: cancel, read: make(chan struct{}, 1)}
 	first, _ := f.board()
 	first.own, first.told = true, true
 	return f, first
 }
 
-// takeOff makes the generation, for a first passenger whose context ctx is.
-func (c *Cache) takeOff(ctx context.Context, f *flight, first *passenger, key Key, req *llmgateway.Request, next Generator) {
+// takeOff makes the generation in the context flying, for a first passenger whose context ctx is.
+func (c *Cache) takeOff(ctx, flying context.Context, f *flight, first *passenger, key Key, req *llmgateway.Request, next Generator) {
 	req.Body.Retain()
 	// The client is anybody: some want the usage at the end of their stream, and it must be there for them.
 	shared := *req
@@ -92,9 +91,9 @@ func (c *Cache) takeOff(ctx context.Context, f *flight, first *passenger, key Ke
 		defer req.Body.Release()
 		defer f.cancel(nil)
 		defer c.flights.remove(key, f)
-		failure := f.fly(next(f.ctx, &shared), func() { c.flights.remove(key, f) })
-		if failure == nil && f.ctx.Err() == nil && !f.full {
-			c.keep(f.ctx, key, f.log)
+		failure := f.fly(flying, next(flying, &shared), func() { c.flights.remove(key, f) })
+		if failure == nil && flying.Err() == nil && !f.full {
+			c.keep(flying, key, f.log)
 		}
 	}
 	if f.streamed {
@@ -106,7 +105,7 @@ func (c *Cache) takeOff(ctx context.Context, f *flight, first *passenger, key Ke
 }
 
 // fly takes in the events until they end. full is called when they are too many to be shared.
-func (f *flight) fly(events iter.Seq2[llmgateway.Event, error], full func()) (failure error) {
+func (f *flight) fly(ctx context.Context, events iter.Seq2[llmgateway.Event, error], full func()) (failure error) {
 	var copies arena
 	for event, err := range events {
 		if err != nil {
@@ -121,9 +120,9 @@ func (f *flight) fly(events iter.Seq2[llmgateway.Event, error], full func()) (fa
 		for !f.trim() {
 			select {
 			case <-f.read:
-			case <-f.ctx.Done():
+			case <-ctx.Done():
 			}
-			if f.ctx.Err() != nil {
+			if ctx.Err() != nil {
 				break
 			}
 		}
