@@ -42,6 +42,12 @@ type Exchange interface {
 	Identity() string
 }
 
+// A Shortener is an [Exchange] that may make the request shorter for a target. One that is certainly too long for a target is handed to
+// it all the same if Shortens reports true; then Attempt yields an error of the kind [ContextLength] if the rest is too long, too.
+type Shortener interface {
+	Shortens() bool
+}
+
 // Destination is a target that is about to be asked.
 type Destination struct {
 	// Provider and Model name it. Provider is the configured name, Model what the provider calls the model.

@@ -2,6 +2,7 @@ package bytebot
 
 import (
 	"context"
+	"fmt"
 	"image"
 
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
@@ -39,6 +40,10 @@ func (t *attempt) try(ctx context.Context, ask llmgateway.Generate, yield func(l
 	if next.Body != t.req.Body {
 		defer next.Body.Release()
 	}
+	if err := t.tooLong(next); err != nil {
+		yield(llmgateway.Event{}, err)
+		return false
+	}
 	events := ask(ctx, t.parameters(next))
 	if !t.space.pixels() {
 		if next.Stream && !next.ClientStream {
@@ -58,6 +63,20 @@ func (t *attempt) try(ctx context.Context, ask llmgateway.Generate, yield func(l
 		}
 	}
 	return false
+}
+
+// tooLong returns an error if a request cannot fit into the target's context, whatever was left out.
+func (t *attempt) tooLong(req *llmgateway.Request) error {
+	limit := t.to.Limits.Context
+	if limit == 0 || openai.MaxMinTokens(len(req.Body.Bytes)) <= limit {
+		return nil
+	}
+	if least := openai.MinTokens(req); least > limit {
+		return &llmgateway.Error{Kind: llmgateway.ContextLength, Param: "messages", Message: fmt.Sprintf(
+			"without its earlier turns the conversation still has at least %d tokens, and the context is %d", least, limit,
+		)}
+	}
+	return nil
 }
 
 // learn takes in why the target refused the request, and reports whether it can be asked in another way.

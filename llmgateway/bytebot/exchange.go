@@ -4,6 +4,7 @@ import (
 	"context"
 	"iter"
 	"math"
+	"strings"
 	"sync/atomic"
 
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
@@ -18,6 +19,7 @@ type exchange struct {
 	status  bool // set_task_status is offered
 	window  int  // how large the agent thinks that the model's context is
 	left    int  // how many images were left out
+	turns   int  // how many messages are the model's
 	tools   *toolcall.Tools
 	ids     map[string]bool // of the calls in the conversation
 	streak  streak
@@ -31,10 +33,13 @@ func (a *Adapter) exchange(req *llmgateway.Request, c *conversation) *exchange {
 		adapter: a, tenant: req.Tenant, status: c.status, window: a.config.Window(req.Model),
 		tools: a.offered(req), ids: make(map[string]bool), retries: retriesOf(req),
 	}
-	if req.Native != nil && req.Native.Operation == llmgateway.Messages && x.window == defaultWindow {
-		x.window = claudeWindow
+	if req.Native != nil && x.window == defaultWindow {
+		x.window = ownWindow(req)
 	}
 	for _, m := range c.messages {
+		if m.role == assistant {
+			x.turns++
+		}
 		for _, call := range m.calls {
 			x.ids[call.id] = true
 		}
@@ -46,6 +51,14 @@ func (a *Adapter) exchange(req *llmgateway.Request, c *conversation) *exchange {
 		}
 	}
 	return x
+}
+
+// ownWindow returns what the agent takes a model's context for that it asks by Anthropic's or OpenAI's own API.
+func ownWindow(req *llmgateway.Request) int {
+	if m, ok := req.Native.Lookup("model"); ok && strings.HasPrefix(text(req.Native.Raw(m)), "gpt-4.1") {
+		return longWindow
+	}
+	return otherWindow
 }
 
 // Answer implements [llmgateway.Exchange].
@@ -149,6 +162,9 @@ func (x *exchange) Attempt(ctx context.Context, to llmgateway.Destination, req *
 // Identity implements [llmgateway.Exchange].
 func (x *exchange) Identity() string { return x.adapter.identity }
 
+// Shortens implements [llmgateway.Shortener]. The last turn always stays.
+func (x *exchange) Shortens() bool { return !x.adapter.config.KeepWindow && x.turns > 1 }
+
 // withUsage returns an answer that tells each number of its usage as the same part of one window as it is of another.
 func withUsage(answer []byte, told, real int) []byte {
 	var e edits
@@ -169,4 +185,7 @@ func withUsage(answer []byte, told, real int) []byte {
 }
 
 // Interface guards
-var _ llmgateway.Exchange = (*exchange)(nil)
+var (
+	_ llmgateway.Exchange  = (*exchange)(nil)
+	_ llmgateway.Shortener = (*exchange)(nil)
+)

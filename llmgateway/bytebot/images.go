@@ -48,18 +48,33 @@ func (c *conversation) thin(runs []run, out int) (e edits) {
 	for i, r := range runs {
 		for n := r.first; n < r.last; n++ {
 			switch {
+			case n > r.first: // which it stays when the first one is left out, too
+				e.replace(c.images[n].part, textPart(sameImageText))
 			case i < out:
 				e.replace(c.images[n].part, textPart(oldImageText))
-			case n > r.first:
-				e.replace(c.images[n].part, textPart(sameImageText))
 			}
 		}
 	}
 	return e
 }
 
-// unseen returns the edits that put a text in the place of every image.
+// unseen returns the edits that put the same text in the place of every image, and of those that were left out already: or else the
+// beginning of what a model reads would change with each image that is left out.
 func (c *conversation) unseen() (e edits) {
+	old := []byte(textPart(oldImageText))
+	for _, m := range c.messages {
+		if m.role != user || !c.hasParts(m) {
+			continue
+		}
+		for at := m.content.start; ; {
+			i := bytes.Index(c.body[at:m.content.end], old)
+			if i < 0 {
+				break
+			}
+			e.replace(span{at + i, at + i + len(old)}, textPart(unseenImageText))
+			at += i + len(old)
+		}
+	}
 	for _, image := range c.images {
 		e.replace(image.part, textPart(unseenImageText))
 	}

@@ -3,6 +3,8 @@ package bytebot
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"image"
 	"image/color"
@@ -215,4 +217,24 @@ func FuzzScaled(f *testing.F) {
 			t.Errorf("got %q of %q", got, arguments)
 		}
 	})
+}
+
+// A model that cannot see reads the same whether an image was left out or could not be shown.
+func TestModelThatCannotSeeKeepsItsPrefix(t *testing.T) {
+	s := &server{to: llmgateway.Destination{Limits: llmgateway.Limits{Cannot: llmgateway.CanSee}}, says: fine}
+	a := newAdapter(t, Config{})
+	for _, turns := range []int{defaultMaxImages, defaultMaxImages + 1} {
+		if _, err := s.ask(t, a, body(longTask(turns)...)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var before, after struct{ Messages []json.RawMessage }
+	if err := errors.Join(json.Unmarshal([]byte(s.sent[0]), &before), json.Unmarshal([]byte(s.sent[1]), &after)); err != nil {
+		t.Fatal(err)
+	}
+	for i, m := range before.Messages {
+		if string(m) != string(after.Messages[i]) {
+			t.Fatalf("message %d was %s and is %s", i, m, after.Messages[i])
+		}
+	}
 }

@@ -64,8 +64,10 @@ const (
 	defaultKeepImages = 4
 	defaultMaxImages  = 10
 	defaultWindow     = 128000
-	// claudeWindow is what the agent takes a model's context for that it asks by Anthropic's API.
-	claudeWindow = 200000
+	// otherWindow is what the agent takes a model's context for that it asks by another API than that of a proxy, and longWindow
+	// that of one that it knows better.
+	otherWindow = 200000
+	longWindow  = 1047576
 )
 
 // over returns o with what it leaves out taken from base.

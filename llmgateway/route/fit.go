@@ -71,7 +71,7 @@ func (d *demand) unmet(l llmgateway.Limits) *llmgateway.Error {
 		return nil
 	case l.Context <= d.exceeded:
 		return tooLong("its context of %d tokens is no longer", l.Context)
-	case openai.MaxMinTokens(len(d.req.Body.Bytes)) <= l.Context:
+	case openai.MaxMinTokens(len(d.req.Body.Bytes)) <= l.Context, d.shortened():
 		return nil
 	}
 	if !d.counted {
@@ -81,6 +81,12 @@ func (d *demand) unmet(l llmgateway.Limits) *llmgateway.Error {
 		return tooLong("the prompt has at least %d tokens, and its context is %d", d.tokens, l.Context)
 	}
 	return nil
+}
+
+// shortened reports whether an adapter makes the request shorter if need be.
+func (d *demand) shortened() bool {
+	s, ok := d.req.Exchange.(llmgateway.Shortener)
+	return ok && s.Shortens()
 }
 
 func tooLong(format string, args ...any) *llmgateway.Error {

@@ -28,7 +28,11 @@ const (
 
 // WriteProjector writes a vision projector for the model of Write as a GGUF file: with it the model names the colour of an
 // image. It writes the same bytes every time.
-func WriteProjector(out io.Writer) error {
+func WriteProjector(out io.Writer) error { return WriteDetailedProjector(out, 1) }
+
+// WriteDetailedProjector writes a projector like that of WriteProjector to which an image is a square of pieces, with so many in
+// each row. Each piece is one token, so that images take as much of a context as they do with other models.
+func WriteDetailedProjector(out io.Writer, row int) error {
 	w := new(gguf.Writer)
 	w.Set("general.architecture", "clip")
 	w.Set("general.type", "mmproj")
@@ -39,7 +43,7 @@ func WriteProjector(out io.Writer) error {
 	w.Set("clip.has_vision_encoder", true)
 	w.Set("clip.projector_type", "janus_pro")
 	w.Set("clip.use_gelu", true)
-	w.Set("clip.vision.image_size", uint32(side))
+	w.Set("clip.vision.image_size", uint32(row*side))
 	w.Set("clip.vision.patch_size", uint32(side))
 	w.Set("clip.vision.image_mean", []float32{grey, grey, grey})
 	w.Set("clip.vision.image_std", []float32{0.5, 0.5, 0.5})
@@ -55,7 +59,7 @@ func WriteProjector(out io.Writer) error {
 		return err
 	}
 	w.Add("v.patch_embd.weight", gguf.F16, []uint64{side, side, channels, features}, means)
-	w.Add("v.position_embd.weight", gguf.F32, []uint64{features, 1}, gguf.Single(make([]float32, features)))
+	w.Add("v.position_embd.weight", gguf.F32, []uint64{features, uint64(row * row)}, gguf.Single(make([]float32, features*row*row)))
 
 	bent, bias := bends()
 	if err := bent.write(w, "mm.0.weight"); err != nil {
