@@ -53,6 +53,15 @@ func TestNoSecretShows(t *testing.T) {
 			}
 		}
 	}
+	for _, path := range []string{
+		"/K/" + ownerKey + "/v1/models", "/%6b/" + ownerKey + "/v1/models", "/k%2f" + ownerKey + "/v1/models", "/v1/k/" + ownerKey, "/v1/models?x&key=" + ownerKey,
+		"/v1/models?api_key=" + ownerKey, "/k/" + guestKey + "/k/" + ownerKey + "/v1/models", "/k/" + wrongKey + "/K/" + ownerKey + "/k/" + guestKey,
+	} {
+		note("misplaced "+path[:4], d.call(t, plain, "GET", d.url("http", "localhost", "LLM_API_PORT")+path, "", "User-Agent", marker))
+	}
+	for _, field := range []string{"Api-Key", "X-Goog-Api-Key", "X-Auth-Token"} {
+		note("field "+field, d.call(t, plain, "GET", d.url("http", "localhost", "LLM_API_PORT")+"/v1/models", "", field, ownerKey))
+	}
 	note("openrouter", d.call(t, plain, "POST", d.url("http", "localhost", "LLM_API_PORT")+"/k/"+ownerKey+"/v1/chat/completions", chat("openrouter/auto", "hello", true)))
 	for protocol, client := range map[string]*http.Client{
 		"HTTP/1.1": d.client("HTTP/1.1", "bytebot.localhost", ""), "HTTP/2.0": d.client("HTTP/2.0", "bytebot.localhost", ""), "HTTP/3.0": d.client("HTTP/3.0", "bytebot.localhost", ""),

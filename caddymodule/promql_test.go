@@ -57,7 +57,7 @@ var (
 	queryName  = regexp.MustCompile(`^[a-zA-Z_:][a-zA-Z0-9_:]*$`)
 
 	// queryFunctions are the functions by what their last argument must be.
-	queryRanges    = []string{"rate", "increase"}
+	queryRanges    = []string{"rate", "increase", "max_over_time"}
 	queryInstants  = []string{"histogram_quantile", "abs", "clamp_min"}
 	queryAggregate = []string{"sum", "max", "min", "avg", "count"}
 	queryLevels    = [][]string{{"or"}, {"and", "unless"}, {"==", "!=", ">", "<", ">=", "<="}, {"+", "-"}, {"*", "/", "%"}}
