@@ -8,6 +8,7 @@ package cache
 import (
 	"context"
 	"iter"
+	"slices"
 	"time"
 
 	"github.com/tidwall/gjson"
@@ -124,8 +125,11 @@ func (c *Cache) find(ctx context.Context, key Key, req *llmgateway.Request) (ans
 	return answer, age
 }
 
-// keep puts a whole answer into the store.
+// keep puts a whole answer into the store. A stream that ended without a finish reason may lack its end, and is not kept.
 func (c *Cache) keep(ctx context.Context, key Key, events []llmgateway.Event) {
+	if !slices.ContainsFunc(events, func(e llmgateway.Event) bool { return e.Whole || e.FinishReason != "" }) {
+		return
+	}
 	answer := Answer{Created: time.Now(), Events: events}
 	if kept, err := answer.MarshalBinary(); err == nil && len(kept) <= c.Policy.MaxAnswerBytes {
 		c.Store.Put(ctx, key, kept, c.Policy.TTL)

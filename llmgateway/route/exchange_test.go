@@ -80,7 +80,7 @@ func TestAdaptedAnswersAreKeptApart(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer store.Close()
-		p := does("answer")
+		p := does(ended("answer"))
 		target := named("p", p)
 		target.Cache = &cache.Cache{Store: store, Policy: cache.Policy{TTL: time.Hour, MaxAnswerBytes: 1 << 20}}
 		r := &Router{Targets: []*Target{target}}

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tidwall/gjson"
+
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
 )
 
@@ -96,10 +98,17 @@ func event(text string) llmgateway.Event {
 	switch {
 	case silent:
 		e.Data = []byte(`{"said":"` + text + `","choices":[{"index":0,"delta":{"role":"assistant"}}]}`)
-	case !strings.HasPrefix(text, "{"):
+	case strings.HasPrefix(text, "{"):
+		e.FinishReason = gjson.Get(text, "choices.0.finish_reason").Str
+	default:
 		e.Data = []byte(`{"said":"` + text + `","choices":[{"index":0,"delta":{"content":"` + text + `"}}]}`)
 	}
 	return e
+}
+
+// ended returns a text that is all of an answer, for a script.
+func ended(text string) string {
+	return `{"said":"` + text + `","choices":[{"index":0,"delta":{"content":"` + text + `"},"finish_reason":"stop"}]}`
 }
 
 // asked returns how often the provider was asked.

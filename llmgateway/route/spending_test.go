@@ -126,7 +126,7 @@ func TestWhatIsSharedIsAccountedForOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer store.Close()
-		a := named("a", does(time.Minute, "one", time.Minute, told))
+		a := named("a", does(time.Minute, "one", time.Minute, finish, told))
 		a.Cache = &cache.Cache{Store: store, Policy: cache.Policy{TTL: time.Hour, MaxAnswerBytes: 1 << 20}}
 		r := &Router{Targets: []*Target{a}}
 		bills := make([][]string, 4)
