@@ -143,6 +143,19 @@ func again(n int, name, arguments string, screens ...string) (messages []string)
 func TestRepetitionIsNudgedAndThenEnds(t *testing.T) {
 	const click = `{"button":"left"}`
 	person := `{"role":"user","content":"Go on, please."}`
+	var reordered, waitAndClick []string
+	for i, arguments := range []string{
+		`{"button":"left","coordinates":{"x":1,"y":2}}`, `{"coordinates": {"y": 2, "x": 1}, "button": "left"}`,
+		`{"coordinates":{"x":1,"y":2},"button":"left"}`,
+	} {
+		id := fmt.Sprint("call_", i)
+		reordered = append(reordered, calls(id, "computer_click_mouse", arguments), answers(id, "ok"), shows("AAAA"))
+	}
+	for i := range 6 {
+		wait, then := fmt.Sprint("wait_", i), fmt.Sprint("click_", i)
+		waitAndClick = append(waitAndClick, calls(wait, "computer_wait", `{"duration":500}`), calls(then, "computer_click_mouse", click),
+			answers(wait, "ok"), shows("AAAA"), answers(then, "ok"), shows("AAAA"))
+	}
 	for _, tt := range []struct {
 		name       string
 		messages   []string
@@ -158,6 +171,9 @@ func TestRepetitionIsNudgedAndThenEnds(t *testing.T) {
 		{"a person helped", append(append(again(6, "computer_click_mouse", click, "AAAA"), person), again(1, "computer_click_mouse", click, "AAAA")...), 1, false, false},
 		{"waiting", again(6, "computer_wait", `{"duration":500}`, "AAAA"), 6, false, false},
 		{"waiting for long", again(24, "computer_wait", `{"duration":500}`, "AAAA"), 24, true, true},
+		{"waiting for a screen that changes", again(24, "computer_wait", `{"duration":500}`, "AAAA", "BBBB"), 1, false, false},
+		{"waiting and then something else", waitAndClick, 6, true, true},
+		{"arguments in another order", reordered, 3, true, false},
 		{"words", []string{says("Hello."), says("How can I help?"), says("Hello.")}, 3, true, false},
 		{"words with thoughts", []string{says("Hello."), thinks("Hm."), says("Hello."), thinks("Hm.")}, 2, false, false},
 		{"thoughts only", []string{thinks("Hm."), thinks("Hm."), thinks("Hm.")}, 3, true, false},

@@ -3,6 +3,7 @@ package bytebot
 import (
 	"bytes"
 	"cmp"
+	"encoding/json"
 	"slices"
 	"strings"
 )
@@ -14,6 +15,8 @@ type streak struct {
 	text string
 	// call is the call that it made each time, while what it saw stayed the same.
 	call string
+	// waits is true if all that it called is to wait.
+	waits bool
 }
 
 // step is one turn of the model.
@@ -50,6 +53,7 @@ func (c *conversation) streak() streak {
 		s.text = last.text
 	} else {
 		s.call = strings.Join(last.calls, ", ")
+		s.waits = !slices.ContainsFunc(last.calls, func(call string) bool { return !strings.HasPrefix(call, "computer_wait ") })
 	}
 	return s
 }
@@ -95,7 +99,7 @@ func (c *conversation) steps() (steps []step) {
 		}
 		made := make([]string, len(m.calls))
 		for i, call := range m.calls {
-			made[i] = call.name + " " + text(call.arguments.in(c.body))
+			made[i] = call.name + " " + inOrder(text(call.arguments.in(c.body)))
 		}
 		if between || kind <= steps[len(steps)-1].last && (kind != callingStep || slices.Contains(steps[len(steps)-1].calls, made[0])) {
 			steps = append(steps, step{})
@@ -111,17 +115,32 @@ func (c *conversation) steps() (steps []step) {
 	return steps
 }
 
+// inOrder returns arguments in one order of their keys and without white space, in which the same ones are equal: agents keep
+// them in an order of their own. What is no JSON stays.
+func inOrder(arguments string) string {
+	var v any
+	d := json.NewDecoder(strings.NewReader(arguments))
+	d.UseNumber()
+	if d.Decode(&v) != nil || d.More() {
+		return arguments
+	}
+	var ordered strings.Builder
+	e := json.NewEncoder(&ordered)
+	e.SetEscapeHTML(false)  // the user may read it
+	if e.Encode(v) != nil { // what was JSON is JSON again
+		return arguments
+	}
+	return strings.TrimSuffix(ordered.String(), "\n")
+}
+
 func (c *Config) loopNudge() int { return cmp.Or(c.LoopNudge, 3) }
 
 func (c *Config) loopHelp() int { return cmp.Or(c.LoopHelp, 6) }
 
-// waiting reports whether the model does nothing but wait, for which it may have a reason.
-func (s streak) waiting() bool { return strings.HasPrefix(s.call, "computer_wait ") }
-
-// reached reports whether the streak is as long as a limit. Waiting may last longer.
+// reached reports whether the streak is as long as a limit. Waiting may last longer: a model may have a reason for it.
 func (s streak) reached(limit int) bool {
 	const patience = 4
-	if s.waiting() {
+	if s.waits {
 		limit *= patience
 	}
 	return limit > 0 && s.count >= limit
