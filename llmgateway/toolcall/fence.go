@@ -6,7 +6,10 @@ import (
 	"strings"
 )
 
-const fence = "```"
+const (
+	fence = "```"
+	tick  = "`"
+)
 
 // languages are those of a code block that may be a call, and whether they say that it is one.
 var languages = map[string]bool{

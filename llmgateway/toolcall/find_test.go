@@ -111,6 +111,34 @@ var answers = []struct {
 	{"others beside the name", `{"name": "wait", "reason": "rain"}`, `{"name": "wait", "reason": "rain"}`, nil, 0},
 	{"JSON inside a line", `Use {"name": "computer_screenshot", "arguments": {}} for that.`, `Use {"name": "computer_screenshot", "arguments": {}} for that.`, nil, 0},
 	{"JSON with text behind it", `{"name": "computer_screenshot", "arguments": {}} is how.`, `{"name": "computer_screenshot", "arguments": {}} is how.`, nil, 0},
+	{
+		"a tool's definition in a code block", "The tools are:\n```json\n{\"type\": \"function\", \"function\": {\"name\": \"computer_screenshot\", \"description\": \"Look.\", \"parameters\": {\"type\": \"object\", \"properties\": {}}}}\n```\nThat is all.",
+		"The tools are:\n```json\n{\"type\": \"function\", \"function\": {\"name\": \"computer_screenshot\", \"description\": \"Look.\", \"parameters\": {\"type\": \"object\", \"properties\": {}}}}\n```\nThat is all.", nil, 0,
+	},
+	{
+		"a tool's definition, bare", "{\"name\": \"computer_click_mouse\", \"description\": \"Click.\", \"parameters\": {\"type\": \"object\", \"properties\": {\"button\": {\"type\": \"string\"}}, \"required\": [\"button\"]}}",
+		"{\"name\": \"computer_click_mouse\", \"description\": \"Click.\", \"parameters\": {\"type\": \"object\", \"properties\": {\"button\": {\"type\": \"string\"}}, \"required\": [\"button\"]}}", nil, 0,
+	},
+	{
+		"definitions of tools in a list", "[{\"type\": \"function\", \"function\": {\"name\": \"computer_wait\", \"parameters\": {\"type\": \"object\", \"properties\": {\"duration\": {\"type\": \"integer\"}}}}}]",
+		"[{\"type\": \"function\", \"function\": {\"name\": \"computer_wait\", \"parameters\": {\"type\": \"object\", \"properties\": {\"duration\": {\"type\": \"integer\"}}}}}]", nil, 0,
+	},
+	{
+		"a form that is quoted in a line", "To look, write `<tool_call>{\"name\": \"computer_screenshot\", \"arguments\": {}}</tool_call>` or `<function=computer_screenshot></function>` in your answer.",
+		"To look, write `<tool_call>{\"name\": \"computer_screenshot\", \"arguments\": {}}</tool_call>` or `<function=computer_screenshot></function>` in your answer.", nil, 0,
+	},
+	{
+		"a call behind code in its line", "I press `Enter` now. <tool_call>{\"name\": \"computer_screenshot\", \"arguments\": {}}</tool_call>",
+		"I press `Enter` now.", []Call{{Name: "computer_screenshot", Arguments: `{}`}}, 0,
+	},
+	{
+		"a call behind a lone backtick", "The key is ` here.\n<tool_call>{\"name\": \"computer_screenshot\", \"arguments\": {}}</tool_call>",
+		"The key is ` here.", []Call{{Name: "computer_screenshot", Arguments: `{}`}}, 0,
+	},
+	{
+		"a call in code on a line of its own", "I look.\n`<tool_call>{\"name\": \"computer_screenshot\", \"arguments\": {}}</tool_call>`",
+		"I look.\n``", []Call{{Name: "computer_screenshot", Arguments: `{}`}}, 0,
+	},
 }
 
 func TestFindReadsTheFormsOfModelFamilies(t *testing.T) {

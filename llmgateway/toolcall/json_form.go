@@ -89,12 +89,22 @@ func readCall(v value, marked bool) (Call, bool) {
 			if arguments.kind == text {
 				call.Arguments = arguments.text
 			}
+			if !marked && arguments.describes() {
+				return call, false
+			}
 			return call, marked || arguments.kind == object || arguments.kind == text && strings.HasPrefix(strings.TrimSpace(arguments.text), "{")
 		}
 	}
 	rest := v.without(nameKey).without("id").without("type")
 	call.Arguments = rest.String()
 	return call, marked || len(rest.names) == 0
+}
+
+// describes reports whether v is the schema of arguments, with which a tool is defined and not called.
+func (v value) describes() bool {
+	kind, _ := v.member("type")
+	properties, ok := v.member("properties")
+	return ok && properties.kind == object && kind.kind == text && kind.text == "object"
 }
 
 // likely reports whether what is not marked as calls can only be meant as such: all of an offered tool, and those without

@@ -7,11 +7,13 @@ import (
 
 // Scanner finds tool calls in a text that comes in pieces. What cannot become a call any more is passed on at once.
 //
-// What a model thinks between <think> and </think> is not looked into, and neither are code blocks of other languages.
+// What a model thinks between <think> and </think> is not looked into, and neither are code blocks of other languages and code
+// within a line of text.
 type Scanner struct {
 	tools *Tools
 	held  string
-	// until is what ends the part that is passed on as it is, such as </think>, or empty outside such a part.
+	// until is what ends the part that is passed on as it is, such as </think>, or empty outside such a part. Code within a line
+	// ends with the line, too.
 	until string
 	// inLine is set if something but white space stands in front of held in its line.
 	inLine bool
@@ -108,7 +110,11 @@ func (s *Scanner) scan(final bool) (found Found) {
 
 // pass passes on what belongs to a part that is not looked into. It reports whether that part has ended.
 func (s *Scanner) pass(found *Found, final bool) bool {
-	if at := strings.Index(s.held, s.until); at >= 0 {
+	at := strings.Index(s.held, s.until)
+	if s.until == tick {
+		at = strings.IndexAny(s.held, tick+"\n")
+	}
+	if at >= 0 {
 		end := at + len(s.until)
 		s.say(found, s.held[:end])
 		s.held, s.until = s.held[end:], ""
@@ -189,6 +195,9 @@ func (s *Scanner) match(final bool) match {
 	}
 	if !final && begins(fence, s.held) {
 		return match{wait: true}
+	}
+	if s.inLine && strings.HasPrefix(s.held, tick) {
+		return match{size: len(tick), until: tick}
 	}
 	if c := s.held[0]; (c == '{' || c == '[') && !s.inLine {
 		return s.tools.readBare(s.held, s.said, final)
