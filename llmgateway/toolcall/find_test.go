@@ -129,15 +129,21 @@ var answers = []struct {
 	},
 	{
 		"a call behind code in its line", "I press `Enter` now. <tool_call>{\"name\": \"computer_screenshot\", \"arguments\": {}}</tool_call>",
-		"I press `Enter` now.", []Call{{Name: "computer_screenshot", Arguments: `{}`}}, 0,
+		"I press `Enter` now.",
+		[]Call{{Name: "computer_screenshot", Arguments: `{}`}},
+		0,
 	},
 	{
 		"a call behind a lone backtick", "The key is ` here.\n<tool_call>{\"name\": \"computer_screenshot\", \"arguments\": {}}</tool_call>",
-		"The key is ` here.", []Call{{Name: "computer_screenshot", Arguments: `{}`}}, 0,
+		"The key is ` here.",
+		[]Call{{Name: "computer_screenshot", Arguments: `{}`}},
+		0,
 	},
 	{
 		"a call in code on a line of its own", "I look.\n`<tool_call>{\"name\": \"computer_screenshot\", \"arguments\": {}}</tool_call>`",
-		"I look.\n``", []Call{{Name: "computer_screenshot", Arguments: `{}`}}, 0,
+		"I look.\n``",
+		[]Call{{Name: "computer_screenshot", Arguments: `{}`}},
+		0,
 	},
 }
 
