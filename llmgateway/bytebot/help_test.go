@@ -143,6 +143,9 @@ func again(n int, name, arguments string, screens ...string) (messages []string)
 func TestRepetitionIsNudgedAndThenEnds(t *testing.T) {
 	const click = `{"button":"left"}`
 	person := `{"role":"user","content":"Go on, please."}`
+	// How the translations of other APIs put a person's words: behind what the tools have shown.
+	besides := `{"role":"user","content":[{"type":"text","text":"Shown by computer_click_mouse:"},{"type":"image_url","image_url":{"url":"data:image/png;base64,AAAA"}},{"type":"text","text":"Use the menu."}]}`
+	inParts := `{"role":"user","content":[{"type":"text","text":"Use the menu."}]}`
 	var reordered, waitAndClick []string
 	for i, arguments := range []string{
 		`{"button":"left","coordinates":{"x":1,"y":2}}`, `{"coordinates": {"y": 2, "x": 1}, "button": "left"}`,
@@ -169,6 +172,8 @@ func TestRepetitionIsNudgedAndThenEnds(t *testing.T) {
 		{"the screen changes", again(6, "computer_click_mouse", click, "AAAA", "BBBB"), 1, false, false},
 		{"a person helps", append(again(6, "computer_click_mouse", click, "AAAA"), person), 0, false, false},
 		{"a person helped", append(append(again(6, "computer_click_mouse", click, "AAAA"), person), again(1, "computer_click_mouse", click, "AAAA")...), 1, false, false},
+		{"a person helps beside a screenshot", append(again(6, "computer_click_mouse", click, "AAAA"), besides), 0, false, false},
+		{"a person helps in parts", append(again(6, "computer_click_mouse", click, "AAAA"), inParts), 0, false, false},
 		{"waiting", again(6, "computer_wait", `{"duration":500}`, "AAAA"), 6, false, false},
 		{"waiting for long", again(24, "computer_wait", `{"duration":500}`, "AAAA"), 24, true, true},
 		{"waiting for a screen that changes", again(24, "computer_wait", `{"duration":500}`, "AAAA", "BBBB"), 1, false, false},

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"slices"
 	"strings"
+
+	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/openai"
 )
 
 // streak is how often a model has done the same at the end of a conversation.
@@ -77,6 +79,7 @@ func (c *conversation) steps() (steps []step) {
 	images := c.images
 	between := true
 	for i, m := range c.messages {
+		shown := images
 		for len(images) > 0 && images[0].message == i {
 			if len(steps) > 0 {
 				steps[len(steps)-1].seen = images[0].url
@@ -85,7 +88,7 @@ func (c *conversation) steps() (steps []step) {
 		}
 		if m.role != assistant {
 			between = true
-			if m.role == user && c.says(m) && len(steps) > 0 {
+			if m.role == user && len(steps) > 0 && (c.says(m) || c.hasParts(m) && c.speaks(m, shown)) {
 				steps[len(steps)-1].human = true
 			}
 			continue
@@ -113,6 +116,28 @@ func (c *conversation) steps() (steps []step) {
 		last.calls = append(last.calls, made...)
 	}
 	return steps
+}
+
+// speaks reports whether a person says something in a message of parts: a text that is no caption, which stands in front of its
+// image. The first of images are the message's.
+func (c *conversation) speaks(m message, images []picture) (spoken bool) {
+	caption := false // if an image follows
+	openai.EachElement(c.body, m.content.start, func(at int) int {
+		if len(images) > 0 && images[0].part.start == at {
+			end := images[0].part.end
+			images, caption = images[1:], false
+			return end
+		}
+		spoken, caption = spoken || caption, false
+		return openai.EachMember(c.body, at, func(name []byte, value int) int {
+			end := openai.Skip(c.body, value)
+			if string(name) == "text" {
+				caption = end-value > len(`""`)
+			}
+			return end
+		})
+	})
+	return spoken || caption
 }
 
 // inOrder returns arguments in one order of their keys and without white space, in which the same ones are equal: agents keep
