@@ -233,8 +233,11 @@ func (d *deadline) pause() {
 	}
 }
 
-// resume lets what was left when the time was stopped go on.
+// resume lets what was left when the time was stopped go on, if it was ever set.
 func (d *deadline) resume() {
+	if d.timer == nil {
+		return
+	}
 	d.began = time.Now()
 	d.timer.Reset(max(d.left, 0))
 }
