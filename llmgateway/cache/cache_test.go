@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"net/http"
+	"reflect"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -354,6 +355,26 @@ func TestMemoryHoldsNoMoreThanItMay(t *testing.T) {
 		if got, _ := m.Use(); got != 0 {
 			t.Errorf("%s: %d answers are left in no room", name, got)
 		}
+	}
+}
+
+func TestStoredAnswerComesBackAsItWas(t *testing.T) {
+	cost := 0.25
+	a := Answer{Created: time.Unix(1, 0), Events: []llmgateway.Event{
+		{Data: []byte(`{"a":1}`), Carries: true, More: true},
+		{Data: []byte("{}"), Native: true, More: true, Usage: &llmgateway.Usage{PromptTokens: 1}},
+		{
+			Data: []byte(`{"b":2}`), Whole: true, FinishReason: "stop",
+			Usage: &llmgateway.Usage{PromptTokens: 5, CompletionTokens: 4, TotalTokens: 9, CachedTokens: 3, ReasoningTokens: 2, Cost: &cost},
+		},
+	}}
+	kept, err := a.MarshalBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var back Answer
+	if err := back.UnmarshalBinary(kept); err != nil || !reflect.DeepEqual(a, back) {
+		t.Errorf("%v: %+v became %+v", err, a, back)
 	}
 }
 

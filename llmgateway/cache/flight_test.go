@@ -2,7 +2,9 @@ package cache
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"iter"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -54,4 +56,50 @@ func TestWhoLeavesASharedGenerationHasAnHeir(t *testing.T) {
 		}
 		leave[3]()
 	})
+}
+
+// The goroutine of the first request makes an answer that is not streamed, also when its client has left and others wait.
+func TestWholeAnswerIsMadeForThoseWhoStay(t *testing.T) {
+	for _, stays := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			c, ready, asked := newCache(t), make(chan struct{}), 0
+			m := &model{words: []string{"whole"}}
+			next := func(ctx context.Context, req *llmgateway.Request) iter.Seq2[llmgateway.Event, error] {
+				asked++
+				return func(yield func(llmgateway.Event, error) bool) {
+					select {
+					case <-ready:
+						m.generate(ctx, req)(yield)
+					case <-ctx.Done():
+						yield(llmgateway.Event{}, context.Cause(ctx))
+					}
+				}
+			}
+			first, leave := context.WithCancel(t.Context())
+			var all sync.WaitGroup
+			all.Go(func() {
+				if got, err := text(c.Generate(first, Scope{}, chat(t, "hello", false), next)); !errors.Is(err, context.Canceled) {
+					t.Errorf("who left got %q, %v", got, err)
+				}
+			})
+			synctest.Wait()
+			if stays {
+				all.Go(func() {
+					if got, err := text(c.Generate(t.Context(), Scope{}, chat(t, "hello", true), next)); got != "whole" || err != nil {
+						t.Errorf("who stayed got %q, %v", got, err)
+					}
+				})
+				synctest.Wait()
+			}
+			leave()
+			synctest.Wait()
+			if stays {
+				close(ready)
+			}
+			all.Wait() // without anybody who stays it ends by itself
+			if asked != 1 {
+				t.Errorf("asked %d times", asked)
+			}
+		})
+	}
 }

@@ -13,8 +13,8 @@ import (
 // White space and the order of members are not in the key, and the value of every member that changes the answer is.
 func FuzzKey(f *testing.F) {
 	f.Add([]byte(`{"model":"m","messages":[{"role":"user","content":"hi \" \\"}],"temperature":0}`))
-	f.Add([]byte("{ \"tools\" : [ ] ,\n\t\"a\":\"b\" , \"a\" : \"c\" }"))
-	f.Add([]byte(`{"messages":[1,2,{"x":"\u0000 "}],"":[[]]}`))
+	f.Add([]byte("{ \"model\": \"m\", \"messages\": [ ], \"tools\" : [ ] ,\n\t\"a\":\"b\" , \"a\" : \"c\" }"))
+	f.Add([]byte(`{"model":"m","messages":[1,2,{"x":"\u0000 "}],"":[[]]}`))
 	scope := Scope{Tenant: "t", Provider: "p", Model: "m"}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		keyOf := func(body []byte) (Key, *llmgateway.Request) {
