@@ -220,6 +220,14 @@ func (g *gateway) run(args ...string) *lockedBuffer {
 			g.t.Errorf("Caddy printed:\n%s", text)
 		}
 	})
+	g.configured()
+	return output
+}
+
+// configured waits until all of a new process's configuration runs: its admin API does not tell of it before. Caddy's listeners
+// are there earlier, and a TLS handshake then is a data race in Caddy, with the start of its tls app.
+func (g *gateway) configured() {
+	g.t.Helper()
 	await(g.t, "Caddy's admin API", func() bool {
 		resp, err := adminClient.Get("http://" + g.admin + "/config/apps")
 		if err != nil {
@@ -229,7 +237,6 @@ func (g *gateway) run(args ...string) *lockedBuffer {
 		text, _ := io.ReadAll(resp.Body)
 		return strings.HasPrefix(string(text), "{")
 	})
-	return output
 }
 
 // wait waits until the process has ended.

@@ -60,6 +60,7 @@ func runRepository(t *testing.T, g *gateway, env ...string) *lockedBuffer {
 			t.Errorf("Caddy ended: %v, after:\n%s", err, text)
 		}
 	})
+	g.configured()
 	return output
 }
 
