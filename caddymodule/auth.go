@@ -147,8 +147,12 @@ func (a *Auth) readFolder() error {
 	for _, entry := range entries {
 		path := filepath.Join(folder, entry.Name())
 		// What is mounted from a store of secrets is often a link.
-		if info, err := os.Stat(path); strings.HasPrefix(entry.Name(), ".") || err == nil && info.IsDir() {
+		info, err := os.Stat(path)
+		switch {
+		case strings.HasPrefix(entry.Name(), ".") || err == nil && info.IsDir():
 			continue
+		case err == nil && !info.Mode().IsRegular(): // reading a pipe would hold up every reload
+			return fmt.Errorf("%s is not a file", path)
 		}
 		text, err := os.ReadFile(path)
 		if err != nil {
