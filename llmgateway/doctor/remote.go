@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/url"
 	"sync"
 	"time"
 
@@ -18,6 +19,8 @@ type Remote struct {
 	Disabled string
 	// Client reaches it.
 	Client *openai.Client
+	// Key is where it tells whether it takes the key, where its list of models is for everybody; nil if it is not known.
+	Key *url.URL
 }
 
 const (
@@ -28,7 +31,8 @@ const (
 	maxSkew = time.Minute
 )
 
-// Remotes asks each provider for its list of models, which costs nothing, and compares the clocks. All are asked at once.
+// Remotes asks each provider for its list of models, which costs nothing, and whether it takes the key if that does not show
+// it, and compares the clocks. All are asked at once.
 func Remotes(ctx context.Context, remotes []Remote) []Finding {
 	found := make([][]Finding, len(remotes))
 	var all sync.WaitGroup
@@ -56,11 +60,19 @@ func (r Remote) check(ctx context.Context) []Finding {
 	if clock.transport == nil {
 		clock.transport = openai.DefaultTransport()
 	}
-	err := (&openai.Client{BaseURL: r.Client.BaseURL, Header: r.Client.Header, Transport: clock}).Check(ctx)
+	client := &openai.Client{BaseURL: r.Client.BaseURL, Header: r.Client.Header, Transport: clock}
+	err := client.Check(ctx)
+	status := clock.status
+	open := false
+	if keyed := len(r.Client.Header["Authorization"]) > 0; keyed && err == nil && status < http.StatusMultipleChoices {
+		open, err = r.checkKey(ctx, client, clock)
+	}
 	switch {
-	case err == nil && clock.status >= http.StatusMultipleChoices:
-		f.Verdict, f.Detail = Warning, fmt.Sprintf("it answers, but does not list its models (HTTP %d)", clock.status)
+	case err == nil && status >= http.StatusMultipleChoices:
+		f.Verdict, f.Detail = Warning, fmt.Sprintf("it answers, but does not list its models (HTTP %d)", status)
 		f.Advice = "check that base_url ends where /models and /chat/completions follow, and that the key may use it"
+	case err == nil && open:
+		f.Detail = "it answers; everybody may list its models, so that this does not show whether it takes the key"
 	case err == nil && len(r.Client.Header["Authorization"]) == 0:
 		f.Detail = "it answers"
 	case err == nil:
@@ -77,7 +89,18 @@ func (r Remote) check(ctx context.Context) []Finding {
 	return append([]Finding{f}, clock.finding(r.Name)...)
 }
 
-// dateReader notes what time it is at the server, and with which status it answers.
+// checkKey finds out whether a provider that lists its models takes the key. open is true if that cannot be found out.
+func (r Remote) checkKey(ctx context.Context, client *openai.Client, noted *dateReader) (open bool, err *llmgateway.Error) {
+	if r.Key != nil {
+		err = client.CheckAt(ctx, r.Key)
+		return err == nil && noted.status >= http.StatusMultipleChoices, err
+	}
+	stranger := &openai.Client{BaseURL: client.BaseURL, Transport: noted}
+	refused := stranger.Check(ctx) != nil || noted.status >= http.StatusMultipleChoices
+	return !refused, nil
+}
+
+// dateReader notes what time it is at the server that answers first, and with which status each one does.
 type dateReader struct {
 	transport http.RoundTripper
 	status    int
@@ -93,7 +116,7 @@ func (d *dateReader) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	d.status = resp.StatusCode
-	if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
+	if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil && !d.known {
 		// The server wrote it at some time in between.
 		d.skew, d.known = began.Add(time.Since(began)/2).Sub(date), true
 	}

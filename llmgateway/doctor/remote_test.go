@@ -3,6 +3,7 @@ package doctor
 import (
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -12,12 +13,17 @@ import (
 
 const key = "sk-planted-secret-0123456789"
 
-// liar is a provider that answers with a status, a body and a date of its own.
+// liar is a provider that answers with a status, a body and a date of its own, and refuses who has no key.
 func liar(t *testing.T, status int, body string, date time.Time) string {
 	t.Helper()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != "/v1/models" || r.Header.Get("Authorization") != "Bearer "+key {
+		authorization := r.Header.Get("Authorization")
+		if r.URL.Path != "/v1/models" || authorization != "Bearer "+key && authorization != "" {
 			t.Errorf("asked for %s with %v", r.URL, r.Header)
+		}
+		if authorization == "" {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
 		}
 		w.Header().Set("Date", date.UTC().Format(http.TimeFormat))
 		if status >= 300 && status < 400 {
@@ -74,5 +80,43 @@ func TestRemotesTellWhatIsWrongAndNeverTheKey(t *testing.T) {
 				t.Errorf("%v in %s", err, text.String())
 			}
 		})
+	}
+}
+
+// A list of models that everybody gets does not show that a key is taken.
+func TestKeysAreAskedAboutWhereModelsAreForEverybody(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch authorization := r.Header.Get("Authorization"); {
+		case r.URL.Path == "/v1/models":
+			_, _ = w.Write([]byte(`{"data":[]}`))
+		case r.URL.Path != "/v1/key":
+			w.WriteHeader(http.StatusNotFound)
+		case authorization != "Bearer "+key:
+			w.WriteHeader(http.StatusUnauthorized)
+		}
+	}))
+	defer s.Close()
+	for _, test := range []struct {
+		name, key, at string
+		verdict       Verdict
+		detail        string
+	}{
+		{"taken", key, "/v1/key", OK, "takes the key"},
+		{"not taken", "sk-another-0123456789", "/v1/key", Failure, "credentials"},
+		{"nobody says", "sk-another-0123456789", "", OK, "does not show"},
+		{"it says nothing", "sk-another-0123456789", "/v1/elsewhere", OK, "does not show"},
+		{"there is none", "", "/v1/key", OK, "it answers"},
+	} {
+		client, err := openai.NewClient(s.URL+"/v1", test.key, nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		remote := Remote{Name: "far", Client: client}
+		if test.at != "" {
+			remote.Key = client.BaseURL.ResolveReference(&url.URL{Path: test.at})
+		}
+		if got := Remotes(t.Context(), []Remote{remote})[0]; got.Verdict != test.verdict || !strings.Contains(got.Detail, test.detail) {
+			t.Errorf("%s: got %+v", test.name, got)
+		}
 	}
 }
