@@ -33,6 +33,6 @@ func TestKeysAreReadFromFilesOnly(t *testing.T) {
 		if writer, err := os.OpenFile(pipe, os.O_WRONLY, 0); err == nil {
 			_ = writer.Close()
 		}
-		<-read
+		t.Error(<-read)
 	}
 }

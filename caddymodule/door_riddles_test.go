@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"strings"
@@ -47,9 +48,7 @@ func TestWhatCanBeReadInTwoWaysIsNotRead(t *testing.T) {
 	} {
 		header := make(http.Header)
 		for _, fields := range row.fields {
-			for name, values := range fields {
-				header[name] = values
-			}
+			maps.Copy(header, fields)
 		}
 		status, _ := d.send(t, row.port, "localhost:"+d.ports[row.port], row.method, row.path, header)
 		reached := d.reached()
