@@ -2,9 +2,12 @@ package doctor
 
 import (
 	"context"
+	"crypto/tls"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -62,14 +65,19 @@ func (r Remote) check(ctx context.Context) []Finding {
 	}
 	client := &openai.Client{BaseURL: r.Client.BaseURL, Header: r.Client.Header, Transport: clock}
 	err := client.Check(ctx)
-	status := clock.status
-	open := false
-	if keyed := len(r.Client.Header["Authorization"]) > 0; keyed && err == nil && status < http.StatusMultipleChoices {
+	status, page, open := clock.status, clock.page, false
+	if keyed := len(r.Client.Header["Authorization"]) > 0; keyed && err == nil && status < http.StatusMultipleChoices && !page {
 		open, err = r.checkKey(ctx, client, clock)
 	}
 	switch {
-	case err == nil && status >= http.StatusMultipleChoices:
+	case err == nil && status == http.StatusTooManyRequests:
+		f.Verdict, f.Detail = Warning, "it answers, and limits how often it is asked (HTTP 429)"
+		f.Advice = "try again in a minute; until then other targets are asked"
+	case err == nil && (status >= http.StatusMultipleChoices || page):
 		f.Verdict, f.Detail = Warning, fmt.Sprintf("it answers, but does not list its models (HTTP %d)", status)
+		if page {
+			f.Detail = "it answers with a page for people, and not with a list of models"
+		}
 		f.Advice = "check that base_url ends where /models and /chat/completions follow, and that the key may use it"
 	case err == nil && open:
 		f.Detail = "it answers; everybody may list its models, so that this does not show whether it takes the key"
@@ -85,6 +93,10 @@ func (r Remote) check(ctx context.Context) []Finding {
 	default:
 		f.Verdict, f.Detail = Failure, "it does not answer: "+err.Message
 		f.Advice = "check base_url, the network, DNS and any proxy between"
+		if certificate, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+			f.Detail += ": " + certificate.Err.Error()
+			f.Advice = "check this machine's clock and base_url; if the certificate is of an authority of your own, name it in the provider's transport (tls_trust_pool)"
+		}
 	}
 	return append([]Finding{f}, clock.finding(r.Name)...)
 }
@@ -104,6 +116,7 @@ func (r Remote) checkKey(ctx context.Context, client *openai.Client, noted *date
 type dateReader struct {
 	transport http.RoundTripper
 	status    int
+	page      bool          // of HTML, which no API answers with
 	skew      time.Duration // of our clock
 	known     bool
 }
@@ -116,6 +129,7 @@ func (d *dateReader) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	d.status = resp.StatusCode
+	d.page = d.status < http.StatusMultipleChoices && strings.HasPrefix(resp.Header.Get("Content-Type"), "text/html")
 	if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil && !d.known {
 		// The server wrote it at some time in between.
 		d.skew, d.known = began.Add(time.Since(began)/2).Sub(date), true

@@ -1,6 +1,8 @@
 package doctor
 
 import (
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -38,6 +40,10 @@ func liar(t *testing.T, status int, body string, date time.Time) string {
 
 func TestRemotesTellWhatIsWrongAndNeverTheKey(t *testing.T) {
 	now := time.Now()
+	stranger := httptest.NewUnstartedServer(http.NotFoundHandler())
+	stranger.Config.ErrorLog = log.New(io.Discard, "", 0)
+	stranger.StartTLS()
+	defer stranger.Close()
 	for _, test := range []struct {
 		name, url  string
 		disabled   string
@@ -49,6 +55,9 @@ func TestRemotesTellWhatIsWrongAndNeverTheKey(t *testing.T) {
 		{"good", liar(t, 200, `{"data":[]}`, now), "", OK, "takes the key", OK, "agrees"},
 		{"refuses the key, and quotes it", liar(t, 401, `{"error":{"message":"bad key `+key+`"}}`, now), "", Failure, "credentials", OK, "agrees"},
 		{"wants money", liar(t, 402, "", now), "", Failure, "credit", OK, "agrees"},
+		{"is busy", liar(t, 429, "", now), "", Warning, "limits how often", OK, "agrees"},
+		{"is a page", liar(t, 200, "<html>", now), "", Warning, "page for people", OK, "agrees"},
+		{"is a stranger", stranger.URL + "/v1", "", Failure, "not to be trusted: x509", "", ""},
 		{"is down", liar(t, 503, "<html>"+key+"</html>", now), "", Failure, "503", OK, "agrees"},
 		{"has no list", liar(t, 404, "<html>", now), "", Warning, "404", OK, "agrees"},
 		{"leads elsewhere", liar(t, 307, "", now), "", Warning, "307", OK, "agrees"},
