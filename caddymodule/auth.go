@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
 
 	"github.com/caddyserver/caddy/v2"
@@ -174,6 +176,8 @@ func (a *Auth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 			return caddyhttp.Error(http.StatusInternalServerError, errors.New("llm_auth: there is no server to begin the request anew"))
 		}
 		caddyhttp.SetVar(r.Context(), caddyhttp.LogSkipVar, true)
+		// A span that is open already would tell the path as it came.
+		trace.SpanFromContext(r.Context()).SetAttributes(attribute.String("url.path", again.URL.Path))
 		w.Header().Del("Alt-Svc") // the server adds it again
 		server.ServeHTTP(w, again)
 		return nil
