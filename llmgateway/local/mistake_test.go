@@ -15,6 +15,7 @@ func TestMistakesOfRequestsAreNoFailuresOfTheServer(t *testing.T) {
 		"Invalid base64 value": llmgateway.Unsupported,
 		"[json.exception.type_error.302] type must be string, but is number":                llmgateway.Unsupported,
 		"Error executing CallExpression at line 3: raise_exception('roles must alternate')": llmgateway.Unsupported,
+		`"prompt" elements must be a string, a list of tokens, or such`:                     llmgateway.Unsupported,
 		"[json.exception.type_error.316] invalid UTF-8 byte at index 1":                     llmgateway.Upstream,
 		"Compute error.": llmgateway.Upstream,
 	} {
@@ -46,6 +47,13 @@ func TestRealServersMindMistakesNoMoreThanOthers(t *testing.T) {
 		_, err := generate(t.Context(), p, ask(t, llmgateway.Chat, "%s", `{"model":"m","max_tokens":1,`+members+`}`))
 		if got := llmgateway.AsError(err); err == nil || got.Kind != llmgateway.Unsupported && got.Kind != llmgateway.InvalidRequest {
 			t.Errorf("%s: got %v", name, err)
+		}
+	}
+	p = &Provider{Engine: realEngine(t, nil, Config{NCtx: 512, Embeddings: "mean"})}
+	for _, input := range []string{"5", "null", "[]", "{}", `[{"a":1}]`} {
+		_, err := generate(t.Context(), p, ask(t, llmgateway.Embeddings, `{"model":"m","input":%s}`, input))
+		if got := llmgateway.AsError(err); err == nil || got.Kind != llmgateway.Unsupported && got.Kind != llmgateway.InvalidRequest {
+			t.Errorf("input %s: got %v", input, err)
 		}
 	}
 }
