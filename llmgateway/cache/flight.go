@@ -61,6 +61,10 @@ type flight struct {
 	ended      bool
 	err        error
 	passengers []*passenger
+
+	// The one that it was made for, who in most cases stays alone.
+	first passenger
+	alone [1]*passenger
 }
 
 // passenger is a request that gets a flight's events.
@@ -75,10 +79,14 @@ type passenger struct {
 // newFlight returns a generation on behalf of a first passenger and of all who will join. It ends with cancel, and takes off with
 // fly.
 func newFlight(streamed bool, limit int, cancel context.CancelCauseFunc) (*flight, *passenger) {
-	f := &flight{streamed: streamed, limit: limit, cancel: cancel, read: make(chan struct{}, 1)}
-	first, _ := f.board()
-	first.own, first.told = true, true
-	return f, first
+	f := &flight{streamed: streamed, limit: limit, cancel: cancel}
+	f.first.own, f.first.told = true, true
+	if streamed { // otherwise the first passenger makes it, and nobody waits for the other
+		f.read, f.first.wake = make(chan struct{}, 1), make(chan struct{}, 1)
+	}
+	f.alone[0] = &f.first
+	f.passengers = f.alone[:]
+	return f, &f.first
 }
 
 // takeOff makes the generation in the context flying, for a first passenger whose context ctx is.
@@ -198,7 +206,7 @@ func (f *flight) wake() {
 	}
 }
 
-// signal leaves a wake-up, unless there is one already.
+// signal leaves a wake-up, unless there is one already or nobody waits for any.
 func signal(to chan struct{}) {
 	select {
 	case to <- struct{}{}:

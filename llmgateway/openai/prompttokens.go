@@ -18,7 +18,7 @@ const (
 // r must come from [Read]. Everything that is text is walked once; base64 is skipped at memory speed but for the beginning of
 // each image.
 func PromptTokens(r *llmgateway.Request) int {
-	var e promptTokens
+	e := promptTokens{body: r.Body, json: r.Body.Bytes}
 	switch r.Operation {
 	case llmgateway.Chat:
 		for _, list := range []string{"tools", "functions"} {
@@ -27,8 +27,8 @@ func PromptTokens(r *llmgateway.Request) int {
 			}
 		}
 		if m, ok := r.Lookup("messages"); ok {
-			e.json, e.more = r.Raw(m), e.more+perAnswer
-			e.messages()
+			e.more += perAnswer
+			e.messages(m.Value)
 		}
 	case llmgateway.Completion:
 		e.member(r, "prompt")
@@ -41,7 +41,8 @@ func PromptTokens(r *llmgateway.Request) int {
 
 // promptTokens is a walk over a prompt that adds up its tokens. The JSON is known to be valid.
 type promptTokens struct {
-	json  []byte
+	body  *llmgateway.Body
+	json  []byte // the whole body
 	texts tokens.Counter
 	more  int // tokens of what is no text
 }
@@ -49,8 +50,7 @@ type promptTokens struct {
 // member walks a text, a list of tokens, or a list of such.
 func (e *promptTokens) member(r *llmgateway.Request, name string) {
 	if m, ok := r.Lookup(name); ok {
-		e.json = r.Raw(m)
-		e.input(0)
+		e.input(m.Value)
 	}
 }
 
@@ -63,11 +63,19 @@ func (e *promptTokens) input(value int) (end int) {
 	case '0' <= c && c <= '9':
 		e.more++
 	}
+	return e.skip(value)
+}
+
+// skip returns where a value ends.
+func (e *promptTokens) skip(value int) (end int) {
+	if end, ok := e.body.EndOfLong(value); ok {
+		return end
+	}
 	return skip(e.json, value)
 }
 
-func (e *promptTokens) messages() {
-	eachElement(e.json, 0, func(message int) int {
+func (e *promptTokens) messages(list int) {
+	eachElement(e.json, list, func(message int) int {
 		e.more += perMessage
 		return eachMember(e.json, message, func(name []byte, value int) int {
 			switch string(name) {
@@ -81,13 +89,13 @@ func (e *promptTokens) messages() {
 						if string(name) == "function" {
 							return e.call(value)
 						}
-						return skip(e.json, value)
+						return e.skip(value)
 					})
 				})
 			case "function_call":
 				return e.call(value)
 			}
-			return skip(e.json, value)
+			return e.skip(value)
 		})
 	})
 }
@@ -111,14 +119,14 @@ func (e *promptTokens) content(value int) (end int) {
 			case "image_url":
 				return e.image(value)
 			}
-			return skip(e.json, value)
+			return e.skip(value)
 		})
 	})
 }
 
 // text walks a string. What is no string has no tokens.
 func (e *promptTokens) text(value int) (end int) {
-	end = skip(e.json, value)
+	end = e.skip(value)
 	if e.json[value] == '"' {
 		e.texts.JSON(e.json[value+1 : end-1])
 	}
@@ -130,11 +138,11 @@ func (e *promptTokens) image(value int) (end int) {
 	var url []byte
 	low := false
 	if e.json[value] == '"' {
-		end = skip(e.json, value)
+		end = e.skip(value)
 		url = e.json[value+1 : end-1]
 	} else {
 		end = eachMember(e.json, value, func(name []byte, value int) int {
-			end := skip(e.json, value)
+			end := e.skip(value)
 			switch {
 			case string(name) == "url" && e.json[value] == '"':
 				url = e.json[value+1 : end-1]
