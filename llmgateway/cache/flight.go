@@ -99,9 +99,10 @@ func (c *Cache) takeOff(ctx, flying context.Context, f *flight, first *passenger
 		defer req.Body.Release()
 		defer f.cancel(nil)
 		defer c.flights.remove(key, f)
-		failure := f.fly(flying, next(flying, &shared), func() { c.flights.remove(key, f) })
+		answer := recording{expect: c.expected(f.streamed)}
+		failure := f.fly(flying, next(flying, &shared), &answer, func() { c.flights.remove(key, f) })
 		if failure == nil && flying.Err() == nil && !f.full {
-			c.keep(flying, key, f.log)
+			c.keep(flying, key, &answer)
 		}
 	}
 	if f.streamed {
@@ -112,15 +113,18 @@ func (c *Cache) takeOff(ctx, flying context.Context, f *flight, first *passenger
 	fly()
 }
 
-// fly takes in the events until they end. full is called when they are too many to be shared.
-func (f *flight) fly(ctx context.Context, events iter.Seq2[llmgateway.Event, error], full func()) (failure error) {
-	var copies arena
+// fly takes in the events until they end. full is called when they are too many to be shared and recorded.
+func (f *flight) fly(ctx context.Context, events iter.Seq2[llmgateway.Event, error], answer *recording, full func()) (failure error) {
 	for event, err := range events {
 		if err != nil {
 			failure = err
 			break
 		}
-		event.Data = copies.clone(event.Data)
+		if f.full {
+			event.Data = slices.Clone(event.Data)
+		} else {
+			event = answer.add(event)
+		}
 		if f.add(event) || !f.streamed { // what is not streamed is one event, for this goroutine to read
 			continue
 		}
@@ -140,22 +144,6 @@ func (f *flight) fly(ctx context.Context, events iter.Seq2[llmgateway.Event, err
 	f.ended, f.err = true, failure
 	f.wake()
 	return failure
-}
-
-// arena copies many small pieces into few large ones.
-type arena struct{ free []byte }
-
-func (a *arena) clone(b []byte) []byte {
-	if len(b) > cap(a.free)-len(a.free) {
-		if len(a.free) == 0 {
-			a.free = slices.Clone(b) // perhaps there is only one
-			return a.free[:len(b):len(b)]
-		}
-		a.free = make([]byte, 0, max(4<<10, 2*len(b)))
-	}
-	start := len(a.free)
-	a.free = append(a.free, b...)
-	return a.free[start:len(a.free):len(a.free)]
 }
 
 // board adds a passenger, unless the flight has failed, everybody has left, or its beginning may be gone.
