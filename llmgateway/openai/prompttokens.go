@@ -21,14 +21,10 @@ func PromptTokens(r *llmgateway.Request) int {
 	e := promptTokens{body: r.Body, json: r.Body.Bytes}
 	switch r.Operation {
 	case llmgateway.Chat:
-		for _, list := range []string{"tools", "functions"} {
-			if m, ok := r.Lookup(list); ok && filled(r.Raw(m)) {
-				e.texts.Text(r.Raw(m))
-			}
-		}
+		e.tools(r)
 		if m, ok := r.Lookup("messages"); ok {
 			e.more += perAnswer
-			e.messages(m.Value)
+			eachElement(e.json, m.Value, e.message)
 		}
 	case llmgateway.Completion:
 		e.member(r, "prompt")
@@ -36,7 +32,23 @@ func PromptTokens(r *llmgateway.Request) int {
 		e.member(r, "input")
 	case llmgateway.Messages, llmgateway.Responses: // their translation is a chat
 	}
-	return e.texts.Tokens() + e.more
+	return e.take()
+}
+
+// MessageTokens returns about how many tokens each message of a chat has, and how many all else has that a model reads. Together it
+// is what [PromptTokens] returns, but for rounding.
+func MessageTokens(r *llmgateway.Request) (messages []int, rest int) {
+	e := promptTokens{body: r.Body, json: r.Body.Bytes}
+	e.tools(r)
+	rest = e.take() + perAnswer
+	if m, ok := r.Lookup("messages"); ok {
+		eachElement(e.json, m.Value, func(message int) int {
+			end := e.message(message)
+			messages = append(messages, e.take())
+			return end
+		})
+	}
+	return messages, rest
 }
 
 // promptTokens is a walk over a prompt that adds up its tokens. The JSON is known to be valid.
@@ -74,29 +86,44 @@ func (e *promptTokens) skip(value int) (end int) {
 	return skip(e.json, value)
 }
 
-func (e *promptTokens) messages(list int) {
-	eachElement(e.json, list, func(message int) int {
-		e.more += perMessage
-		return eachMember(e.json, message, func(name []byte, value int) int {
-			switch string(name) {
-			case "content":
-				return e.content(value)
-			case "name", "refusal":
-				return e.text(value)
-			case "tool_calls":
-				return eachElement(e.json, value, func(call int) int {
-					return eachMember(e.json, call, func(name []byte, value int) int {
-						if string(name) == "function" {
-							return e.call(value)
-						}
-						return e.skip(value)
-					})
+// take returns how many tokens there were, and begins anew.
+func (e *promptTokens) take() int {
+	n := e.texts.Tokens() + e.more
+	e.texts, e.more = tokens.Counter{}, 0
+	return n
+}
+
+// tools walks the definitions of tools.
+func (e *promptTokens) tools(r *llmgateway.Request) {
+	for _, list := range []string{"tools", "functions"} {
+		if m, ok := r.Lookup(list); ok && filled(r.Raw(m)) {
+			e.texts.Text(r.Raw(m))
+		}
+	}
+}
+
+// message walks a message.
+func (e *promptTokens) message(message int) (end int) {
+	e.more += perMessage
+	return eachMember(e.json, message, func(name []byte, value int) int {
+		switch string(name) {
+		case "content":
+			return e.content(value)
+		case "name", "refusal":
+			return e.text(value)
+		case "tool_calls":
+			return eachElement(e.json, value, func(call int) int {
+				return eachMember(e.json, call, func(name []byte, value int) int {
+					if string(name) == "function" {
+						return e.call(value)
+					}
+					return e.skip(value)
 				})
-			case "function_call":
-				return e.call(value)
-			}
-			return e.skip(value)
-		})
+			})
+		case "function_call":
+			return e.call(value)
+		}
+		return e.skip(value)
 	})
 }
 
