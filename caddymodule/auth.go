@@ -115,8 +115,12 @@ func (k *AuthKey) addTo(ring *keys.Ring) error {
 		if err != nil || strings.TrimSpace(value) == "" {
 			return fmt.Errorf("client %s: %s is empty; set it, or remove the key", k.Client, secret)
 		}
-		for one := range strings.FieldsSeq(value) {
+		several := strings.Fields(value)
+		for _, one := range several {
 			if err := ring.Add(one, grant); err != nil {
+				if len(several) > 1 {
+					err = fmt.Errorf("%w (it has white space in it, so each of its %d words is a key)", err, len(several))
+				}
 				return fmt.Errorf("%s: %w", secret, err)
 			}
 		}
