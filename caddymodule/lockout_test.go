@@ -335,3 +335,47 @@ func TestGuessesAtOnceAreLockedOutToo(t *testing.T) {
 		t.Errorf("got %d, Retry-After %s", a.status, a.header.Get("Retry-After"))
 	}
 }
+
+// Behind basic_auth alone nobody looks at x-api-key or a path. What is refused is not routed in another way for it.
+func TestWhoIsRefusedIsNotRoutedAnew(t *testing.T) {
+	t.Setenv("LOGIN_HASH", "$2a$04$9QX6UJmhkCoPGOJpZlKE3.cTkCGgHDBd7vwALIYGWiXJUvwx7bnfq")
+	g := newGateway(t)
+	g.start(`route {
+		llm_lockout {
+			attempts 1
+		}
+		@secret path /secret
+		basic_auth @secret {
+			carl {env.LOGIN_HASH}
+		}
+		@keyed path /k/*
+		basic_auth @keyed {
+			carl {env.LOGIN_HASH}
+		}
+		respond "a page" 200
+	}`)
+	v := visitor{g, g.client("HTTP/2.0"), "", ""}
+	at := func(path string) func(*http.Request) {
+		return func(req *http.Request) {
+			req.URL.Path = path
+			req.SetBasicAuth("carl", "wrong-"+path)
+		}
+	}
+	if a := v.visit(t, at("/secret")); a.status != http.StatusUnauthorized {
+		t.Errorf("got %d", a.status)
+	}
+	for _, path := range []string{"/secret", "/k/" + unknownKey + "/secret", "/k/" + unknownKey + "/open", "/k/" + unknownKey + "/k/" + annsKey} {
+		if a := v.visit(t, at(path)); a.status != http.StatusTooManyRequests {
+			t.Errorf("%s: got %d %s", path, a.status, a.body)
+		}
+	}
+	await(t, "entries of the log", func() bool { return g.handled() >= 5 })
+	for _, entry := range g.logged("handled request") {
+		if text, _ := json.Marshal(entry); bytes.Contains(text, []byte(unknownKey)) {
+			t.Errorf("a key is logged: %s", text)
+		}
+	}
+	if got := g.handled(); got != 5 {
+		t.Errorf("there are %d entries for 5 requests", got)
+	}
+}
