@@ -136,7 +136,16 @@ func TestServicesTellHowTheyAre(t *testing.T) {
 		}
 		if check == nil || check.Disable || len(check.Test) < 2 || check.Interval == nil || check.Timeout == nil {
 			t.Errorf("%s has no complete health check", name)
+			continue
 		}
+		for _, word := range check.Test[1:] {
+			if check.Test[0] == "CMD" && !regexp.MustCompile(`^[\w@%+=:,./-]+$`).MatchString(word) {
+				t.Errorf("%s: podman-compose 1.3 does not quote %s in the list of a health check; write the command as text", name, word)
+			}
+		}
+	}
+	if strings.Contains(sources(t, "compose.yml")["compose.yml"], "CMD-SHELL") {
+		t.Error("podman-compose 1.4 takes the text in a list after CMD-SHELL for a program's name; write it without a list")
 	}
 	want := map[string]map[string]string{
 		"bytebot-migrate": {"postgres": types.ServiceConditionHealthy},
