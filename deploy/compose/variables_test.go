@@ -43,7 +43,7 @@ func uses(t *testing.T, pattern *regexp.Regexp, files ...string) []use {
 func TestVariablesOfComposeAreDescribed(t *testing.T) {
 	described := described(t)
 	used := map[string]bool{}
-	for _, u := range uses(t, inCompose, "compose.yml", "deploy/compose/*.yml") {
+	for _, u := range uses(t, inCompose, "compose.yml", "compose.gateway.yml", "deploy/compose/*.yml") {
 		used[u.name] = true
 		value, ok := described[u.name]
 		switch {
@@ -70,7 +70,7 @@ func TestVariablesOfComposeAreDescribed(t *testing.T) {
 func TestVariablesOfTheCaddyfileAreDescribed(t *testing.T) {
 	// What a container has no use for changing, and so is in the Caddyfile's own words only.
 	fixed := []string{
-		"BYTEBOT_DESKTOP", "BYTEBOT_UI", "DESK_PORT", "LLM_AGENT_PORT", "LLM_API_PORT", "LLM_BIND", "LLM_KEYS_DIR",
+		"BYTEBOT_DESKTOP", "BYTEBOT_UI", "DESK_PORT", "LLM_AGENT_PORT", "LLM_API_PORT", "LLM_BIND",
 	}
 	// What means the machine's port outside and the container's inside, see compose.yml.
 	published := []string{"HTTP_PORT", "HTTPS_PORT", "LLM_PORT", "BYTEBOT_UI_PORT"}
