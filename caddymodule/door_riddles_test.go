@@ -80,6 +80,30 @@ func TestStrangersLearnOnlyThatTheGatewayIsAlive(t *testing.T) {
 	}
 }
 
+// Images of another site's page may lead here, with a key in their address. Whoever looks at the page has not guessed.
+func TestPagesOfOtherSitesLockNobodyOut(t *testing.T) {
+	d := openDoor(t)
+	host := "localhost:" + d.ports["LLM_API_PORT"]
+	for i := range 12 {
+		path := fmt.Sprintf("/k/%s-%d/v1/models", unknownKey, i)
+		if status, body := d.send(t, "LLM_API_PORT", host, "GET", path, http.Header{"Sec-Fetch-Site": {"cross-site"}}); status != http.StatusForbidden {
+			t.Fatalf("got %d %s", status, body)
+		}
+	}
+	// The right one is not looked at either, or somebody could leave the field in to guess for as long as he likes.
+	if status, _ := d.send(t, "LLM_API_PORT", host, "GET", "//k//"+ownerKey+"/v1/models", http.Header{"Sec-Fetch-Site": {"same-site"}}); status != http.StatusForbidden {
+		t.Errorf("got %d", status)
+	}
+	for _, header := range []http.Header{{"Authorization": {"Bearer " + ownerKey}}, {"X-Api-Key": {ownerKey}, "Sec-Fetch-Site": {"cross-site"}}} {
+		if status, body := d.send(t, "LLM_API_PORT", host, "GET", "/v1/models", header); status != http.StatusOK {
+			t.Errorf("got %d %s", status, body)
+		}
+	}
+	if status, _ := d.send(t, "LLM_API_PORT", host, "GET", "/k/"+ownerKey+"/v1/models", http.Header{"Sec-Fetch-Site": {"none"}}); status != http.StatusOK {
+		t.Errorf("typed into a browser: got %d", status)
+	}
+}
+
 // send sends a request as it is written, and returns the status and what came with it.
 func (d *door) send(t *testing.T, port, host, method, path string, header http.Header) (status int, body string) {
 	t.Helper()
