@@ -80,6 +80,35 @@ func TestStrangersLearnOnlyThatTheGatewayIsAlive(t *testing.T) {
 	}
 }
 
+// Another site's page may have a link to Bytebot's pages, and nothing more of them: neither what it could show or probe, nor
+// frames.
+func TestOnlyLinksOfOtherSitesLeadIn(t *testing.T) {
+	d := openDoor(t)
+	login := http.Request{Header: make(http.Header)}
+	login.SetBasicAuth("admin", loginPassword)
+	for _, row := range []struct {
+		method, path, site, mode, dest string
+		status                         int
+	}{
+		{"GET", "/tasks", "cross-site", "navigate", "document", 200},
+		{"GET", "/", "none", "navigate", "document", 200},
+		{"GET", "/", "same-origin", "no-cors", "image", 200},
+		{"GET", "/api/tasks/42", "same-origin", "cors", "empty", 200},
+		{"GET", "/", "cross-site", "navigate", "iframe", 403},
+		{"GET", "/logo.png", "cross-site", "no-cors", "image", 403},
+		{"GET", "/api/tasks/42", "same-site", "no-cors", "script", 403},
+		{"GET", "/api/tasks/42", "cross-site", "cors", "empty", 403},
+		{"POST", "/api/tasks", "cross-site", "navigate", "document", 403},
+	} {
+		status, _ := d.send(t, "BYTEBOT_UI_PORT", "localhost:"+d.ports["BYTEBOT_UI_PORT"], row.method, row.path, http.Header{
+			"Authorization": login.Header["Authorization"], "Sec-Fetch-Site": {row.site}, "Sec-Fetch-Mode": {row.mode}, "Sec-Fetch-Dest": {row.dest},
+		})
+		if reached := d.reached(); status != row.status || (status == http.StatusOK) != (len(reached) > 0) {
+			t.Errorf("%+v: got %d, reached %q", row, status, reached)
+		}
+	}
+}
+
 // Images of another site's page may lead here, with a key in their address. Whoever looks at the page has not guessed.
 func TestPagesOfOtherSitesLockNobodyOut(t *testing.T) {
 	d := openDoor(t)
