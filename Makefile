@@ -43,7 +43,7 @@ llama-server: ## find or build llama-server and print its path; LLAMA_BACKEND=cu
 
 .PHONY: test
 test: check $(if $(wildcard test/node/package.json),test/node/node_modules) ## run every check and every test
-	scripts/need.sh chromium curl redis-check-rdb
+	scripts/need.sh chromium curl openssl redis-check-rdb
 	$(WITH_LLAMA_SERVER) $(GO) test -race -vet=off -timeout 30m $(or $(ARGS),./...)
 
 .PHONY: check

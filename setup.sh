@@ -104,6 +104,13 @@ fi
 for key in LLM_KEY LLM_AGENT_KEY; do
 	[ -n "$(current "$key")" ] || fill "$key" "sk-$(random)"
 done
+[[ $(current LLM_AGENT_KEY) =~ ^[A-Za-z0-9._~-]+$ ]] ||
+	die "please take another LLM_AGENT_KEY: it becomes part of an address, so it must be one key, of letters and digits"
+[[ ! $(current LLM_KEY) =~ [[:space:]] ]] || say "LLM_KEY has white space in it, so each of its words is a key"
+keys_folder=$(current LLM_KEYS_DIR)
+[[ ${keys_folder:=./keys} =~ ^\.{0,2}/ ]] || die "LLM_KEYS_DIR must begin with / or ./; compose takes what does not for a volume's name"
+# compose.yml mounts it, and not every engine makes a folder that is missing. The container's user must be able to read it.
+[ -d "$keys_folder" ] || mkdir -p -m 755 "$keys_folder"
 password=
 if [ -z "$(current BYTEBOT_PASSWORD_HASH)" ]; then
 	password=${BYTEBOT_PASSWORD:-$(random | head -c 24)}

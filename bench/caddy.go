@@ -70,32 +70,29 @@ http://%[1]s, http://%[2]s {
 }
 ` + importingSites
 
-	// With cache, breaker and limits. The cache keeps each answer, and never has it.
+	// With cache, breaker and limits. The cache keeps each answer, and never has it, since the client sends no-cache.
 	featuresSites = `
 (gateway) {
-	route {
-		request_header Cache-Control no-cache
-		llm_limit {
-			key everybody
-			tokens 1000000m per 1h
-			spend 1000000 USD per 1d
-			parallel 10000
-		}
-		llm {
-			provider up openai http://%[3]s/v1
-			model m {
-				to up {
-					price 1 2
-				}
+	llm_limit {
+		key everybody
+		tokens 1000000m per 1h
+		spend 1000000 USD per 1d
+		parallel 10000
+	}
+	llm {
+		provider up openai http://%[3]s/v1
+		model m {
+			to up {
+				price 1 2
 			}
-			fail_duration 30s
-			max_fails 3
-			max_fail_rate 50
-			cache memory
-			stream_idle_timeout 20s
-			timeout 10m
-			{args[0]} {args[1]}
 		}
+		fail_duration 30s
+		max_fails 3
+		max_fail_rate 50
+		cache memory
+		stream_idle_timeout 20s
+		timeout 10m
+		{args[0]} {args[1]}
 	}
 }
 ` + importingSites

@@ -55,6 +55,9 @@ func send(ctx context.Context, url string, s *shape, answer *bytes.Buffer) error
 	}
 	req.Header["Content-Type"] = []string{"application/json"}
 	req.Header["Authorization"] = []string{"Bearer none"}
+	if s.uncached {
+		req.Header["Cache-Control"] = []string{"no-cache"}
+	}
 	resp, err := client.Do(req)
 	if err != nil {
 		return err

@@ -91,7 +91,7 @@ func run(o options) error {
 	if o.features {
 		sites = featuresSites
 		for _, s := range shapes {
-			s.target = s.targetWithFeatures()
+			s.target, s.uncached = s.targetWithFeatures(), true
 		}
 	}
 	sides := [2]side{{"reverse_proxy", o.caddy, proxySites}, {"llm", o.caddy, sites}}

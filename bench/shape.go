@@ -16,6 +16,7 @@ type shape struct {
 	body     []byte
 	stream   bool    // the client asks for a stream
 	limited  bool    // the gateway has a first-token limit, and so asks for a stream even if the client does not
+	uncached bool    // the client wants no kept answer
 	atOnce   int     // requests at once
 	requests int     // requests per round
 	target   float64 // the gateway's CPU time over reverse_proxy's; 0 for none

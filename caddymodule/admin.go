@@ -22,7 +22,7 @@ func init() {
 //
 // Route | Answer
 // ------|-------
-// `GET /llm/status` | Everything at a glance: providers, targets, engines, memory, caches, limits, requests in flight
+// `GET /llm/status` | Everything at a glance: providers, targets, engines, memory, caches, limits, lockouts, requests in flight
 // `GET /llm/engines` | The local models: state, memory, process, requests that run and wait, measured speed, last failure
 // `GET /llm/memory` | How much memory local models may take, and which of them has how much
 // `POST /llm/cache/purge` | Forgets all cached answers, and says how many there were

@@ -73,7 +73,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("getting the app for events: %w", err)
 	}
 	a.emit = func(event string, data map[string]any) { events.(*caddyevents.App).Emit(ctx, event, data) }
-	return registerMetrics(ctx, slices.Concat(requestCollectors, []prometheus.Collector{engineCollector{}, gatewayCollector{}, targetCollector{}})...)
+	return registerMetrics(ctx, slices.Concat(requestCollectors, []prometheus.Collector{engineCollector{}, gatewayCollector{}, targetCollector{}, lockoutsTotal, lockoutRefusalsTotal})...)
 }
 
 // Validate implements caddy.Validator.

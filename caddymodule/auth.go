@@ -34,7 +34,7 @@ func init() {
 //
 // Caddy's logs tell a request as it came, so a request whose key they would show is begun anew without it: it is routed from the
 // start, and logged once. Handlers before this one see such a request twice, the first time with the key, so this one
-// comes first.
+// comes first, behind `llm_lockout` alone.
 type Auth struct {
 	// Whose keys open.
 	Keys []*AuthKey `json:"keys,omitempty"`
@@ -115,8 +115,12 @@ func (k *AuthKey) addTo(ring *keys.Ring) error {
 		if err != nil || strings.TrimSpace(value) == "" {
 			return fmt.Errorf("client %s: %s is empty; set it, or remove the key", k.Client, secret)
 		}
-		for one := range strings.FieldsSeq(value) {
+		several := strings.Fields(value)
+		for _, one := range several {
 			if err := ring.Add(one, grant); err != nil {
+				if len(several) > 1 {
+					err = fmt.Errorf("%w (it has white space in it, so each of its %d words is a key)", err, len(several))
+				}
 				return fmt.Errorf("%s: %w", secret, err)
 			}
 		}
@@ -165,14 +169,7 @@ func (a *Auth) readFolder() error {
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
 func (a *Auth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
 	if again := withoutShownKeys(r); again != nil {
-		server, ok := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
-		if !ok {
-			return caddyhttp.Error(http.StatusInternalServerError, errors.New("llm_auth: there is no server to begin the request anew"))
-		}
-		caddyhttp.SetVar(r.Context(), caddyhttp.LogSkipVar, true)
-		w.Header().Del("Alt-Svc") // the server adds it again
-		server.ServeHTTP(w, again)
-		return nil
+		return beginAnew(w, r, again)
 	}
 	presented := presentedKeys(r)
 	grant, err := a.find(presented)
@@ -180,9 +177,11 @@ func (a *Auth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 		if c := a.logger.Check(zap.DebugLevel, "request refused"); c != nil {
 			c.Write(zap.Bool("has_key", len(presented) > 0), zap.Error(err))
 		}
+		attemptOf(r.Context()).refused()
 		refuse(w, r, len(presented) > 0, err)
 		return nil
 	}
+	attemptOf(r.Context()).opened()
 	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
 		repl.Set("http.auth.user.id", grant.Client)
 	}
@@ -262,6 +261,18 @@ func withoutShownKeys(r *http.Request) *http.Request {
 		again.RequestURI = again.URL.RequestURI()
 	}
 	return again
+}
+
+// beginAnew has the server serve a request again without what Caddy would log, and log the second one only.
+func beginAnew(w http.ResponseWriter, r, again *http.Request) error {
+	server, ok := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	if !ok {
+		return caddyhttp.Error(http.StatusInternalServerError, errors.New("there is no server to begin the request anew"))
+	}
+	caddyhttp.SetVar(r.Context(), caddyhttp.LogSkipVar, true)
+	w.Header().Del("Alt-Svc") // the server adds it again
+	server.ServeHTTP(w, again)
+	return nil
 }
 
 // presentedKeys returns the keys of a request, and removes them from it.

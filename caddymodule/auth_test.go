@@ -479,3 +479,21 @@ func TestKeysGoNoFurther(t *testing.T) {
 		}
 	}
 }
+
+// docs/operating.md says which requests Caddy's own metrics have twice.
+func TestCaddysMetricsHaveRequestsTwiceThatAreBegunAnew(t *testing.T) {
+	g := newGateway(t)
+	g.options = "metrics"
+	g.start(authSite(t, "", ""))
+	client := g.client("HTTP/2.0")
+	for way, times := range map[string]float64{"bearer": 1, "x-api-key": 2, "path": 2} {
+		before := value(g.families(), "caddy_http_requests_total")
+		if a := g.with(client, way, annsKey, chat("small", "hello", false)); a.status != http.StatusOK {
+			t.Fatalf("%s: got %d", way, a.status)
+		}
+		await(t, "all counts", func() bool { return value(g.families(), "caddy_http_requests_total") >= before+times })
+		if got := value(g.families(), "caddy_http_requests_total") - before; got != times {
+			t.Errorf("%s: counted %g times", way, got)
+		}
+	}
+}

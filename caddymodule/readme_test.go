@@ -30,6 +30,7 @@ func TestReadmeQuotesTheCaddyfileSyntax(t *testing.T) {
 		{"llm_bytebot_models", "bytebot_models.go", "BytebotModels"},
 		{"llm_limit", "limit_caddyfile.go", "Limit"},
 		{"llm_auth", "auth_caddyfile.go", "Auth"},
+		{"llm_lockout", "lockout_caddyfile.go", "Lockout"},
 		{"global", "app.go", "App"},
 	} {
 		begin, end := "<!-- "+block.name+" syntax -->\n", "<!-- /"+block.name+" syntax -->"

@@ -32,9 +32,10 @@ func (rec *record) reserve(ctx context.Context) error {
 // (https://platform.openai.com/docs/guides/rate-limits).
 func (rec *record) setLimit(status limit.Status) {
 	header := rec.w.Header()
-	header.Set("X-Ratelimit-Limit-Tokens", strconv.FormatInt(status.Limit, 10))
-	header.Set("X-Ratelimit-Remaining-Tokens", strconv.FormatInt(status.Remaining, 10))
-	header.Set("X-Ratelimit-Reset-Tokens", status.Reset.Round(1e6).String())
+	values := []string{strconv.FormatInt(status.Limit, 10), strconv.FormatInt(status.Remaining, 10), status.Reset.Round(1e6).String()}
+	header["X-Ratelimit-Limit-Tokens"] = values[0:1:1]
+	header["X-Ratelimit-Remaining-Tokens"] = values[1:2:2]
+	header["X-Ratelimit-Reset-Tokens"] = values[2:3:3]
 }
 
 // settle takes in what the request has used. Only the first call counts.

@@ -24,6 +24,7 @@ type gatewayStatus struct {
 	Memory    memory.Report    `json:"memory"`
 	Caches    []cacheStatus    `json:"caches"`
 	Limits    []limitStatus    `json:"limits"`
+	Lockouts  []lockoutStatus  `json:"lockouts"`
 }
 
 // providerStatus is how a provider of the configuration is.
@@ -65,6 +66,7 @@ func statusReport() gatewayStatus {
 	report := gatewayStatus{
 		InFlight: inFlight.Load(), Engines: engineReports(), Memory: budget().Report(),
 		Providers: []providerStatus{}, Targets: []targetStatus{}, Caches: []cacheStatus{}, Limits: []limitStatus{}, // not null in JSON
+		Lockouts: lockoutReports(),
 	}
 	a := running.current()
 	if a == nil {

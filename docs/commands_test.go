@@ -86,7 +86,12 @@ func problem(t *testing.T, words []string) string {
 		return "" // TestMakeTargetsExist and the tests of what curl asks for look at them
 	case "cp":
 		return missingFile(words[1])
+	case "echo":
+		return "" // TestKeysOfATeamOpen runs it
 	case "chmod":
+		if strings.HasPrefix(words[2], "keys/") {
+			return "" // and this
+		}
 		return missingFile(words[len(words)-1])
 	case "bin/caddy", "caddy":
 		return problemOfCaddy(t, words[1:])

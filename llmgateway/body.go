@@ -1,10 +1,12 @@
 package llmgateway
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"math/bits"
+	"slices"
 	"sync"
 	"sync/atomic"
 )
@@ -14,6 +16,9 @@ import (
 type Body struct {
 	// Bytes is the content. Nobody writes to it.
 	Bytes []byte
+	// Long tells where long strings of the content are, in order, if it is JSON that somebody has read, so that nobody has to
+	// read megabytes again to find out where they end. Nobody writes to it after that.
+	Long []Span
 
 	refs   atomic.Int32
 	pooled bool
@@ -36,6 +41,18 @@ func BuildBody(size int, build func([]byte) []byte) *Body {
 		recycle(room)
 	}
 	return b
+}
+
+// Span is a part of a Body: the bytes from Start up to End.
+type Span struct{ Start, End int }
+
+// EndOfLong returns where the string ends whose opening quote is at an offset, if it is one of the long ones.
+func (b *Body) EndOfLong(start int) (end int, ok bool) {
+	i, ok := slices.BinarySearchFunc(b.Long, start, func(s Span, start int) int { return cmp.Compare(s.Start, start) })
+	if !ok {
+		return 0, false
+	}
+	return b.Long[i].End, true
 }
 
 // Retain keeps the bytes valid until a matching Release.

@@ -10,7 +10,7 @@ package() {
 	case $1 in
 	go) echo golang-go ;;
 	node) echo nodejs ;;
-	curl | git | g++ | gcc | make | npm | shellcheck | chromium) echo "$1" ;;
+	curl | git | g++ | gcc | make | npm | openssl | shellcheck | chromium) echo "$1" ;;
 	redis-check-rdb) echo redis-tools ;; # the server itself under another name, without a service that starts
 	chromedriver) echo chromium-driver ;;
 	*) echo "need.sh: no package known for the command $1" >&2 && return 1 ;;

@@ -60,6 +60,9 @@ func TestSetupWritesWhatIsMissing(t *testing.T) {
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf(".env is for others to read: %v, %v", info, err)
 	}
+	if info, err := os.Stat(filepath.Join(c.dir, "keys")); err != nil || info.Mode().Perm() != 0o755 {
+		t.Errorf("the container cannot read keys: %v, %v", info, err)
+	}
 	values := c.variables()
 	random := regexp.MustCompile(`^(sk-)?[0-9a-f]{48}$`)
 	seen := map[string]bool{}
@@ -100,8 +103,12 @@ func TestSetupKeepsWhatIsThere(t *testing.T) {
 	c := withSetup(t)
 	const mine = "# mine\nexport LLM_KEY=\"my key\"\nHF_API_KEY=hf_mine\r\nPOSTGRES_PASSWORD=mine\nBYTEBOT_PASSWORD_HASH='" + someHash + "'\nLLM_AGENT_KEY=\nOTHER=$x # y"
 	c.write(".env", mine, 0o644)
-	if out, err := c.run("", "setup.sh"); err != nil {
+	out, err := c.run("", "setup.sh")
+	if err != nil {
 		t.Fatalf("%v: %s", err, out)
+	}
+	if !strings.Contains(out, "LLM_KEY has white space") {
+		t.Errorf("it does not say that \"my key\" is two keys: %s", out)
 	}
 	got := c.read(".env")
 	want := regexp.MustCompile("^" + strings.Replace(regexp.QuoteMeta(mine), "LLM_AGENT_KEY=", "LLM_AGENT_KEY=sk-[0-9a-f]{48}", 1) +
@@ -121,6 +128,8 @@ func TestSetupRefusesWhatItCannotPutTogether(t *testing.T) {
 	tests := []struct{ name, env, want string }{
 		{"a database without its password", "DATABASE_URL=postgresql://postgres:x@elsewhere/db\n", "POSTGRES_PASSWORD is not"},
 		{"a password that is no part of a URL", "POSTGRES_PASSWORD='a@b'\n", "%XX"},
+		{"two keys for the agent", "LLM_AGENT_KEY='one-key another-key'\n", "it must be one key"},
+		{"the name of a volume", "LLM_KEYS_DIR=keys\n", "must begin with / or ./"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

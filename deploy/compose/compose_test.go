@@ -3,6 +3,8 @@ package compose
 import (
 	"fmt"
 	"maps"
+	"os"
+	"path/filepath"
 	"reflect"
 	"regexp"
 	"slices"
@@ -124,6 +126,30 @@ func TestServicesAreConfined(t *testing.T) {
 				t.Errorf("%s may write to %s of the host", name, volume.Source)
 			}
 		}
+	}
+}
+
+// TestKeysOfClientsAreRead checks that caddy reads further keys from the folder that .env names, and from one that is there and
+// holds none where it names none.
+func TestKeysOfClientsAreRead(t *testing.T) {
+	for folder, want := range map[string]string{"": "keys", "./keys": "keys", "./team": "team", "/srv/keys": "/srv/keys"} {
+		project := load(t, "compose.yml", map[string]string{"LLM_KEYS_DIR": folder})
+		for name, service := range project.Services {
+			for _, volume := range service.Volumes {
+				source := strings.TrimPrefix(volume.Source, project.WorkingDir+"/")
+				if (volume.Target == "/keys") != (source == want) || source == want && (name != "caddy" || !volume.ReadOnly) {
+					t.Errorf("%s: %s sees %s at %s", folder, name, source, volume.Target)
+				}
+			}
+		}
+		caddy := project.Services["caddy"]
+		if got := caddy.Environment["LLM_KEYS_DIR"]; got == nil || *got != "/keys" ||
+			!slices.ContainsFunc(caddy.Volumes, func(v types.ServiceVolumeConfig) bool { return v.Target == "/keys" }) {
+			t.Errorf("%s: caddy has no keys: %v", folder, got)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(root, "keys")); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -347,7 +347,7 @@ func TestConversationFitsIntoTheWindow(t *testing.T) {
 	}
 	a := newAdapter(t, Config{})
 	kept, before := 0, ""
-	const turns = 24
+	const turns = 60
 	for n := 1; n <= turns; n++ {
 		if _, err := s.ask(t, a, body(longTask(n)...)); err != nil {
 			t.Fatal(err)
@@ -362,7 +362,7 @@ func TestConversationFitsIntoTheWindow(t *testing.T) {
 		}
 		before = list
 	}
-	if kept < turns/3 {
+	if kept < turns/2 {
 		t.Errorf("the beginning stayed the same in %d of %d turns", kept, turns)
 	}
 }
@@ -384,6 +384,44 @@ func TestConversationIsMadeShorterUntilItFits(t *testing.T) {
 		}
 		if len(s.sent) > maxSqueezed+2 {
 			t.Errorf("asked %d times", len(s.sent))
+		}
+	}
+}
+
+// A provider that takes no request so large teaches how large they may be.
+func TestRequestIsMadeSmallerUntilTheProviderTakesIt(t *testing.T) {
+	screen := strings.Repeat("A", 1000)
+	task := longTask(8)
+	for i, message := range task {
+		task[i] = strings.Replace(message, "AAA", screen+"AAA", 1)
+	}
+	for _, most := range []int{12000, 100} {
+		s := &server{says: func(body map[string]any, raw string) (string, error) {
+			if len(raw) > most {
+				return "", &llmgateway.Error{Kind: llmgateway.Unsupported, Status: 413, Code: "request_too_large", Message: "too large"}
+			}
+			return fine(body, raw)
+		}}
+		a := newAdapter(t, Config{})
+		for range 2 {
+			asked := len(s.sent)
+			answer, err := s.ask(t, a, body(task...))
+			if err != nil {
+				t.Fatal(err)
+			}
+			asked = len(s.sent) - asked
+			if most == 100 {
+				if help := helpOf(answer); !strings.Contains(help, "larger than the service takes") || asked > maxAsked {
+					t.Errorf("asked %d times, and the user is told %q", asked, help)
+				}
+				continue
+			}
+			if kept := imagesOf(t, s.sent[len(s.sent)-1]); len(kept) < 2 || !strings.HasSuffix(kept[len(kept)-1], "AAA7") {
+				t.Errorf("%d images stay", len(kept))
+			}
+			if first := asked == len(s.sent); !first && asked != 1 {
+				t.Errorf("what was learned was forgotten: asked %d times", asked)
+			}
 		}
 	}
 }

@@ -159,12 +159,34 @@ func TestRepetitionIsNudgedAndThenEnds(t *testing.T) {
 		waitAndClick = append(waitAndClick, calls(wait, "computer_wait", `{"duration":500}`), calls(then, "computer_click_mouse", click),
 			answers(wait, "ok"), shows("AAAA"), answers(then, "ok"), shows("AAAA"))
 	}
+	// Two or three things in turn, with the screens that they lead to.
+	inTurn := func(n int, screens ...string) (messages []string) {
+		for i := range n {
+			id, screen := fmt.Sprintf("call_%d", i), screens[i%len(screens)]
+			messages = append(messages, calls(id, "computer_press_keys", `{"keys":["`+screen[:1]+`"]}`), answers(id, "ok"), shows(screen))
+		}
+		return messages
+	}
+	var waitAndLook []string
+	for i := range 24 {
+		wait, look := fmt.Sprint("wait_", i), fmt.Sprint("look_", i)
+		waitAndLook = append(waitAndLook, calls(wait, "computer_wait", `{"duration":500}`), answers(wait, "ok"), shows("AAAA"),
+			calls(look, "computer_screenshot", `{}`), answers(look, "ok"), shows("AAAA"))
+	}
 	for _, tt := range []struct {
 		name       string
 		messages   []string
 		want       int
 		nudge, end bool
 	}{
+		{"two calls in turn, twice", inTurn(4, "AAAA", "BBBB"), 2, false, false},
+		{"two calls in turn, three times", inTurn(6, "AAAA", "BBBB"), 3, true, false},
+		{"two calls in turn, six times", inTurn(13, "AAAA", "BBBB"), 6, true, true},
+		{"three calls in turn", inTurn(9, "AAAA", "BBBB", "CCCC"), 3, true, false},
+		{"two calls in turn with another screen at last", append(inTurn(6, "AAAA", "BBBB"), inTurn(1, "CCCC")...), 1, false, false},
+		{"two calls in turn, and a person helps", append(inTurn(6, "AAAA", "BBBB"), person), 0, false, false},
+		{"waiting and looking", waitAndLook[:4*6], 4, false, false},
+		{"waiting and looking for long", waitAndLook, 24, true, true},
 		{"nothing yet", nil, 0, false, false},
 		{"twice the same call", again(2, "computer_click_mouse", click, "AAAA"), 2, false, false},
 		{"three times", again(3, "computer_click_mouse", click, "AAAA"), 3, true, false},

@@ -10,16 +10,21 @@ import (
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/openai"
 )
 
-// streak is how often a model has done the same at the end of a conversation.
+// streak is how often a model has done the same at the end of a conversation: one thing, or a few in turn.
 type streak struct {
 	count int
 	// text is what the model said last, if it said something each time and called nothing.
 	text string
-	// call is the call that it made each time, while what it saw stayed the same.
-	call string
-	// waits is true if all that it called is to wait.
+	// calls are those that it made each time, while what it saw stayed the same.
+	calls []string
+	// round is how many turns it took each time.
+	round int
+	// waits is true if all that it called is to wait, and to look.
 	waits bool
 }
+
+// longestRound is how many turns a model may take until it does the same again, for that to be seen.
+const longestRound = 3
 
 // step is one turn of the model.
 type step struct {
@@ -40,23 +45,44 @@ const (
 // streak returns what the model repeats. Words are a repetition in any case: the agent does nothing about them and asks again.
 func (c *conversation) streak() streak {
 	steps := c.steps()
-	if len(steps) == 0 || steps[len(steps)-1].human {
-		return streak{}
-	}
-	last := steps[len(steps)-1]
-	var s streak
-	for i := len(steps) - 1; i >= 0 && (i == len(steps)-1 || !steps[i].human); i-- {
-		if !c.same(steps[i], last) {
+	for i, step := range slices.Backward(steps) {
+		if step.human {
+			steps = steps[i+1:]
 			break
 		}
-		s.count++
 	}
-	if len(last.calls) == 0 {
-		s.text = last.text
-	} else {
-		s.call = strings.Join(last.calls, ", ")
-		s.waits = !slices.ContainsFunc(last.calls, func(call string) bool { return !strings.HasPrefix(call, "computer_wait ") })
+	var s streak
+	for round := 1; round <= min(longestRound, len(steps)); round++ {
+		if count := c.rounds(steps, round); count > s.count {
+			s = repeated(steps[len(steps)-round:])
+			s.count, s.round = count, round
+		}
 	}
+	return s
+}
+
+// rounds returns how often the last few turns were made. The same call with another screen is no repetition, even if that screen has
+// been there before: a cursor may blink.
+func (c *conversation) rounds(steps []step, round int) int {
+	same := 0
+	if last := len(steps) - 1; round > 1 && slices.Equal(steps[last].calls, steps[last-1].calls) {
+		return 0
+	}
+	for i := len(steps) - 1; i >= round && c.same(steps[i], steps[i-round]); i-- {
+		same++
+	}
+	return 1 + same/round
+}
+
+// repeated describes turns that were made again and again.
+func repeated(steps []step) (s streak) {
+	for _, step := range steps {
+		s.text = step.text
+		s.calls = append(s.calls, step.calls...)
+	}
+	waits := func(call string) bool { return strings.HasPrefix(call, "computer_wait ") }
+	acts := func(call string) bool { return !waits(call) && !strings.HasPrefix(call, "computer_screenshot ") }
+	s.waits = slices.ContainsFunc(s.calls, waits) && !slices.ContainsFunc(s.calls, acts)
 	return s
 }
 
@@ -173,18 +199,24 @@ func (s streak) reached(limit int) bool {
 
 // nudge is what is said to a model that repeats itself.
 func (s streak) nudge() string {
-	if s.call == "" {
+	if len(s.calls) == 0 {
 		return "You have answered with words only, several times. Words have no effect here. Call one of the tools now. If the task is done, or you cannot go on without help, call set_task_status."
+	}
+	if s.round > 1 {
+		return "You have done the same few things in turn, several times, and the screen was the same each time. Do something else: other coordinates, other keys, another way. If nothing helps, call set_task_status with needs_help and say what is in the way."
 	}
 	return "You have made the same call several times and the screen has not changed. Do something else: other coordinates, other keys, another way. If nothing helps, call set_task_status with needs_help and say what is in the way."
 }
 
 // help is what is said to the user when a nudge did not help.
 func (s streak) help() string {
-	if s.call == "" {
+	if len(s.calls) == 0 {
 		return "The model answers with words and does not use the computer. It said last: " + shorten(s.text)
 	}
-	return "The model has made the same call again and again while the screen stayed the same: " + shorten(s.call)
+	if s.round > 1 {
+		return "The model does the same few things again and again: " + shorten(strings.Join(s.calls, ", "))
+	}
+	return "The model has made the same call again and again while the screen stayed the same: " + shorten(strings.Join(s.calls, ", "))
 }
 
 // shorten keeps what is quoted for the user readable.

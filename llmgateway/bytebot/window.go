@@ -6,15 +6,12 @@ import (
 	"image"
 
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/openai"
-	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/tokens"
 )
 
 const (
 	// leastAnswer is the room for an answer below which a prompt is made shorter, and leastShare the part of a small context.
 	leastAnswer = 1024
 	leastShare  = 8
-	// turnsLeft is how many messages are left out together, so that the beginning of what is sent stays the same for a while.
-	turnsLeft = 8
 	// maxSqueezed bounds how often a request is made shorter that a target says not to fit.
 	maxSqueezed = 4
 	// tokensOfText is about how many tokens a text in the place of an image has.
@@ -42,111 +39,46 @@ func (t *attempt) room() int {
 // canSqueeze reports whether a request that does not fit is made shorter once more.
 func (t *attempt) canSqueeze() bool { return t.squeezed <= maxSqueezed }
 
+// maxBytes returns how large a request may be, or 0 for no bound.
+func (t *attempt) maxBytes() int {
+	if most := t.lesson.maxBytes; most > 0 && (t.options.MaxRequestBytes <= 0 || most < t.options.MaxRequestBytes) {
+		return most
+	}
+	return t.options.MaxRequestBytes
+}
+
 // fewer leaves out what the target cannot take: older images, then older turns. It returns how many images it left out.
 func (t *attempt) fewer(s *shape) (out int) {
 	c, o := s.c, t.options
-	spare := max(len(c.images)-1, 0) // the last one stays
-	out = t.outdated(c, o.KeepImages, o.MaxImages)
-	if o.MaxRequestBytes > 0 {
-		fit := 0
-		for size := len(c.body) - c.bytes(len(c.images)); fit < len(c.images); fit++ {
-			next := c.images[len(c.images)-1-fit]
-			if size += next.part.end - next.part.start; size > o.MaxRequestBytes {
-				break
-			}
-		}
-		out = max(out, t.outdated(c, fit/2, max(fit, 1)))
+	f := fold{c: c, outdated: func(images int) int {
+		return max(outdated(t.x.left+images, o.KeepImages, o.MaxImages)-t.x.left, 0)
+	}}
+	if most := t.maxBytes(); most > 0 && len(c.body) > most {
+		m := measure{room: most, few: 1}
+		m.messages, m.images = c.bytes()
+		m.rest = len(c.body) - total(m.messages) - total(m.images)
+		f.measures = append(f.measures, m)
 	}
-	if !t.x.adapter.config.KeepWindow && (t.to.Limits.Context > 0 || t.squeezed > 0) {
-		out = t.fit(s, out)
+	windowed := !t.x.adapter.config.KeepWindow && (t.to.Limits.Context > 0 || t.squeezed > 0)
+	if windowed {
+		m := measure{room: t.room() - tokensOfText, few: fewImages, turns: true}
+		m.messages, m.images, m.rest = c.tokens(t.req)
+		f.measures = append(f.measures, m)
 	}
-	out = min(out, spare)
-	s.edits = append(s.edits, c.thin(c.eachAlone(), out)...)
-	return out
-}
-
-// outdated returns how many more images are left out so that most stay, counting those that were left out before.
-func (t *attempt) outdated(c *conversation, keep, most int) int {
-	return max(outdated(t.x.left+len(c.images), keep, most)-t.x.left, 0)
-}
-
-// fit leaves out what does not fit into the target's context, and returns how many images are left out, at least out.
-func (t *attempt) fit(s *shape, out int) int {
-	c := s.c
-	t.prompt = openai.PromptTokens(t.req) - c.tokens(0, len(c.images)) // without images, for now
-	largest := 1
-	for i := range c.images {
-		largest = max(largest, c.tokens(i, i+1))
+	left := f.run()
+	t.size = len(c.body)
+	for _, picture := range c.images[:left.images] {
+		t.size -= picture.part.end - picture.part.start
 	}
-	room := t.room() - tokensOfText
-	if few := min(len(c.images)-out, fewImages) * largest; t.prompt+few > room {
-		t.prompt -= s.leaveOut(t.prompt + few - room)
+	if windowed {
+		t.prompt = f.used[len(f.used)-1]
 	}
-	if fit := max((room-t.prompt)/largest, 1); len(c.images)-out > fit {
-		out = max(out, min(t.outdated(c, max(fit/2, 1), fit), len(c.images)-1))
+	if left.turns.end > left.turns.start {
+		s.left = left.turns
+		s.note(c.messages[left.turns.start-1], leftOutText)
 	}
-	t.prompt += c.tokens(out, len(c.images))
-	return out
-}
-
-// bytes returns how many bytes the first images have.
-func (c *conversation) bytes(n int) (size int) {
-	for _, picture := range c.images[:n] {
-		size += picture.part.end - picture.part.start
-	}
-	return size
-}
-
-// tokens returns about how many tokens some of the images have more than the texts in their place.
-func (c *conversation) tokens(from, to int) (n int) {
-	for _, picture := range c.images[from:to] {
-		size, _ := picture.size(c.body)
-		n += max(tokens.Image(size.X, size.Y)-tokensOfText, 0)
-	}
-	return n
-}
-
-// leaveOut leaves out turns behind the user's first words, as few as need be for so many tokens, and returns about how many it
-// left out. What comes behind them begins with a turn of the model's, and the last one stays.
-func (s *shape) leaveOut(excess int) (left int) {
-	first := 0
-	for first < len(s.c.messages) && s.c.messages[first].role != user {
-		first++
-	}
-	last := len(s.c.messages) - 1
-	for last > first && s.c.messages[last].role != assistant {
-		last--
-	}
-	if first >= last {
-		return 0
-	}
-	end := 0
-	for unit := turnsLeft; left < excess && end < last; unit += turnsLeft {
-		end = min(first+1+unit, last)
-		for s.c.messages[end].role != assistant {
-			end++
-		}
-		left = s.c.textTokens(first+1, end)
-	}
-	s.left = span{first + 1, end}
-	s.note(s.c.messages[first], leftOutText)
-	return left
-}
-
-// textTokens returns about how many tokens the texts and calls of some messages have.
-func (c *conversation) textTokens(from, to int) int {
-	var counter tokens.Counter
-	for _, m := range c.messages[from:to] {
-		if c.says(m) {
-			counter.JSON(m.content.inside().in(c.body))
-		}
-		for _, call := range m.calls {
-			if !call.arguments.none() {
-				counter.JSON(call.arguments.inside().in(c.body))
-			}
-		}
-	}
-	return counter.Tokens()
+	s.edits = append(s.edits, c.thin(c.eachAlone(), left.images)...)
+	return left.images
 }
 
 // note adds words to the end of a message.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"iter"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
@@ -33,7 +34,10 @@ func (a *Answer) all() iter.Seq2[llmgateway.Event, error] {
 }
 
 // codecVersion is the first byte of what a store holds.
-const codecVersion = 2
+const codecVersion = 3
+
+// headSize is what comes before the events: the version, and when the answer was complete, in Unix seconds.
+const headSize = 1 + 8
 
 // Flags of an event in a store.
 const (
@@ -48,25 +52,23 @@ const (
 // maxHead bounds what an event takes beside its data and finish reason.
 const maxHead = 1 + 7*binary.MaxVarintLen64 + 8
 
-// MarshalBinary implements encoding.BinaryMarshaler. It never fails.
-func (a *Answer) MarshalBinary() ([]byte, error) {
-	size := 1 + 2*binary.MaxVarintLen64
-	for _, event := range a.Events {
-		size += 1 + binary.MaxVarintLen32 + len(event.Data)
-		if event.FinishReason != "" || event.Usage != nil {
-			size += maxHead + len(event.FinishReason)
-		}
-	}
-	b := append(make([]byte, 0, size), codecVersion)
-	b = binary.AppendVarint(b, a.Created.Unix())
-	b = binary.AppendUvarint(b, uint64(len(a.Events)))
-	for i := range a.Events {
-		b = appendEvent(b, &a.Events[i])
-	}
-	return b, nil
+// recording is an answer in the form that a store holds, while it comes: each event is copied once, for those who wait and for
+// the store.
+type recording struct {
+	b      []byte
+	expect int  // bytes that it will take, as a guess
+	end    bool // an event was a whole answer, or had a finish reason
 }
 
-func appendEvent(b []byte, event *llmgateway.Event) []byte {
+// add takes in an event, and returns it with its data where it lasts.
+func (r *recording) add(event llmgateway.Event) llmgateway.Event {
+	need := maxHead + len(event.Data) + len(event.FinishReason)
+	switch {
+	case r.b == nil:
+		r.b = make([]byte, headSize, max(r.expect, headSize+need))
+	case cap(r.b)-len(r.b) < need:
+		r.b = slices.Grow(r.b, max(need, cap(r.b)))
+	}
 	var flags byte
 	set := func(flag byte, is bool) {
 		if is {
@@ -79,19 +81,31 @@ func appendEvent(b []byte, event *llmgateway.Event) []byte {
 	set(counts, event.Usage != nil)
 	set(costs, event.Usage != nil && event.Usage.Cost != nil)
 	set(native, event.Native)
-	b = appendBytes(append(b, flags), event.Data)
+	r.end = r.end || flags&(whole|finishes) != 0
+	r.b = appendBytes(append(r.b, flags), event.Data)
+	event.Data = r.b[len(r.b)-len(event.Data) : len(r.b) : len(r.b)]
 	if flags&finishes != 0 {
-		b = appendBytes(b, []byte(event.FinishReason))
+		r.b = appendBytes(r.b, []byte(event.FinishReason))
 	}
 	if u := event.Usage; u != nil {
 		for _, n := range []int{u.PromptTokens, u.CompletionTokens, u.TotalTokens, u.CachedTokens, u.ReasoningTokens} {
-			b = binary.AppendVarint(b, int64(n))
+			r.b = binary.AppendVarint(r.b, int64(n))
 		}
 		if u.Cost != nil {
-			b = binary.LittleEndian.AppendUint64(b, math.Float64bits(*u.Cost))
+			r.b = binary.LittleEndian.AppendUint64(r.b, math.Float64bits(*u.Cost))
 		}
 	}
-	return b
+	return event
+}
+
+// stored returns what a store is to hold of an answer that was complete at a time. Nothing may be added after that.
+func (r *recording) stored(created time.Time) []byte {
+	r.b[0] = codecVersion
+	binary.LittleEndian.PutUint64(r.b[1:], uint64(created.Unix()))
+	if spare := cap(r.b) - len(r.b); spare > len(r.b)/4 {
+		return slices.Clone(r.b)
+	}
+	return r.b
 }
 
 func appendBytes(b, data []byte) []byte {
@@ -101,25 +115,20 @@ func appendBytes(b, data []byte) []byte {
 // errCorrupt means that a store gave back something else than was put into it.
 var errCorrupt = errors.New("not a stored answer")
 
-// UnmarshalBinary implements encoding.BinaryUnmarshaler. The answer's events are parts of b.
+// UnmarshalBinary implements encoding.BinaryUnmarshaler for what a store holds. The answer's events are parts of b.
 func (a *Answer) UnmarshalBinary(b []byte) error {
-	d := decoder{b: b}
-	if d.byte() != codecVersion {
+	if len(b) <= headSize || b[0] != codecVersion {
 		return errCorrupt
 	}
-	a.Created = time.Unix(d.varint(), 0)
-	n := d.uvarint()
-	if n > uint64(len(b)) { // an event takes more than a byte
-		return errCorrupt
-	}
-	a.Events = make([]llmgateway.Event, 0, n)
-	for i := range n {
+	a.Created = time.Unix(int64(binary.LittleEndian.Uint64(b[1:])), 0)
+	a.Events = nil
+	for d := (decoder{b: b[headSize:]}); len(d.b) > 0; {
 		event := d.event()
-		event.More = i+1 < n
+		event.More = len(d.b) > 0
+		if d.failed {
+			return errCorrupt
+		}
 		a.Events = append(a.Events, event)
-	}
-	if d.failed || len(d.b) > 0 || n == 0 {
-		return errCorrupt
 	}
 	return nil
 }

@@ -8,7 +8,7 @@ package cache
 import (
 	"context"
 	"iter"
-	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/tidwall/gjson"
@@ -54,6 +54,7 @@ type Cache struct {
 	Policy Policy
 
 	flights flights
+	usual   atomic.Int64 // bytes of an answer
 }
 
 // A Generator answers a request, as [llmgateway.Provider.Generate] does.
@@ -129,14 +130,22 @@ func (c *Cache) find(ctx context.Context, key Key, req *llmgateway.Request) (ans
 }
 
 // keep puts a whole answer into the store. A stream that ended without a finish reason may lack its end, and is not kept.
-func (c *Cache) keep(ctx context.Context, key Key, events []llmgateway.Event) {
-	if !slices.ContainsFunc(events, func(e llmgateway.Event) bool { return e.Whole || e.FinishReason != "" }) {
+func (c *Cache) keep(ctx context.Context, key Key, answer *recording) {
+	if !answer.end {
 		return
 	}
-	answer := Answer{Created: time.Now(), Events: events}
-	if kept, err := answer.MarshalBinary(); err == nil && len(kept) <= c.Policy.MaxAnswerBytes {
+	if kept := answer.stored(time.Now()); len(kept) <= c.Policy.MaxAnswerBytes {
 		c.Store.Put(ctx, key, kept, c.Policy.TTL)
+		c.usual.Store(c.usual.Load() + (int64(len(kept))-c.usual.Load())/8) // roughly is enough
 	}
+}
+
+// expected returns how many bytes an answer will take, as a guess. One that is not streamed comes with its length.
+func (c *Cache) expected(streamed bool) int {
+	if !streamed {
+		return 0
+	}
+	return int(min(max(c.usual.Load()*5/4, 1<<10), 64<<10))
 }
 
 // replay brings an answer into the mode that a request wants.

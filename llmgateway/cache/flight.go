@@ -61,6 +61,10 @@ type flight struct {
 	ended      bool
 	err        error
 	passengers []*passenger
+
+	// The one that it was made for, who in most cases stays alone.
+	first passenger
+	alone [1]*passenger
 }
 
 // passenger is a request that gets a flight's events.
@@ -75,10 +79,14 @@ type passenger struct {
 // newFlight returns a generation on behalf of a first passenger and of all who will join. It ends with cancel, and takes off with
 // fly.
 func newFlight(streamed bool, limit int, cancel context.CancelCauseFunc) (*flight, *passenger) {
-	f := &flight{streamed: streamed, limit: limit, cancel: cancel, read: make(chan struct{}, 1)}
-	first, _ := f.board()
-	first.own, first.told = true, true
-	return f, first
+	f := &flight{streamed: streamed, limit: limit, cancel: cancel}
+	f.first.own, f.first.told = true, true
+	if streamed { // otherwise the first passenger makes it, and nobody waits for the other
+		f.read, f.first.wake = make(chan struct{}, 1), make(chan struct{}, 1)
+	}
+	f.alone[0] = &f.first
+	f.passengers = f.alone[:]
+	return f, &f.first
 }
 
 // takeOff makes the generation in the context flying, for a first passenger whose context ctx is.
@@ -91,9 +99,10 @@ func (c *Cache) takeOff(ctx, flying context.Context, f *flight, first *passenger
 		defer req.Body.Release()
 		defer f.cancel(nil)
 		defer c.flights.remove(key, f)
-		failure := f.fly(flying, next(flying, &shared), func() { c.flights.remove(key, f) })
+		answer := recording{expect: c.expected(f.streamed)}
+		failure := f.fly(flying, next(flying, &shared), &answer, func() { c.flights.remove(key, f) })
 		if failure == nil && flying.Err() == nil && !f.full {
-			c.keep(flying, key, f.log)
+			c.keep(flying, key, &answer)
 		}
 	}
 	if f.streamed {
@@ -104,15 +113,18 @@ func (c *Cache) takeOff(ctx, flying context.Context, f *flight, first *passenger
 	fly()
 }
 
-// fly takes in the events until they end. full is called when they are too many to be shared.
-func (f *flight) fly(ctx context.Context, events iter.Seq2[llmgateway.Event, error], full func()) (failure error) {
-	var copies arena
+// fly takes in the events until they end. full is called when they are too many to be shared and recorded.
+func (f *flight) fly(ctx context.Context, events iter.Seq2[llmgateway.Event, error], answer *recording, full func()) (failure error) {
 	for event, err := range events {
 		if err != nil {
 			failure = err
 			break
 		}
-		event.Data = copies.clone(event.Data)
+		if f.full {
+			event.Data = slices.Clone(event.Data)
+		} else {
+			event = answer.add(event)
+		}
 		if f.add(event) || !f.streamed { // what is not streamed is one event, for this goroutine to read
 			continue
 		}
@@ -132,22 +144,6 @@ func (f *flight) fly(ctx context.Context, events iter.Seq2[llmgateway.Event, err
 	f.ended, f.err = true, failure
 	f.wake()
 	return failure
-}
-
-// arena copies many small pieces into few large ones.
-type arena struct{ free []byte }
-
-func (a *arena) clone(b []byte) []byte {
-	if len(b) > cap(a.free)-len(a.free) {
-		if len(a.free) == 0 {
-			a.free = slices.Clone(b) // perhaps there is only one
-			return a.free[:len(b):len(b)]
-		}
-		a.free = make([]byte, 0, max(4<<10, 2*len(b)))
-	}
-	start := len(a.free)
-	a.free = append(a.free, b...)
-	return a.free[start:len(a.free):len(a.free)]
 }
 
 // board adds a passenger, unless the flight has failed, everybody has left, or its beginning may be gone.
@@ -198,7 +194,7 @@ func (f *flight) wake() {
 	}
 }
 
-// signal leaves a wake-up, unless there is one already.
+// signal leaves a wake-up, unless there is one already or nobody waits for any.
 func signal(to chan struct{}) {
 	select {
 	case to <- struct{}{}:

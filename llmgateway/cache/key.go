@@ -94,7 +94,9 @@ func (k *Keys) Of(s Scope, req *llmgateway.Request) Key {
 		}
 	}
 	t.text = append(t.text, byte(len(req.Forward)))
-	for _, name := range slices.Sorted(maps.Keys(req.Forward)) {
+	t.names = slices.AppendSeq(t.names[:0], maps.Keys(req.Forward))
+	slices.Sort(t.names)
+	for _, name := range t.names {
 		t.field(name)
 		t.text = append(t.text, byte(len(req.Forward[name])))
 		for _, value := range req.Forward[name] {
@@ -104,7 +106,7 @@ func (k *Keys) Of(s Scope, req *llmgateway.Request) Key {
 	slices.SortFunc(members, func(a, b llmgateway.Member) int { return cmp.Compare(a.Name, b.Name) })
 	for _, m := range members {
 		t.field(m.Name)
-		t.value(req.Raw(m))
+		t.value(req.Body, m.Value, m.End)
 		t.text = append(t.text, 0) // no JSON value holds it
 	}
 	return sha256.Sum256(t.text)
@@ -123,9 +125,10 @@ func decides(req *llmgateway.Request, m llmgateway.Member) bool {
 
 // transcript is what of a request goes into its key, with sums in place of long strings.
 type transcript struct {
-	keys *Keys
-	text []byte
-	sum  [sumSize]byte
+	keys  *Keys
+	text  []byte
+	names []string // of header fields
+	sum   [sumSize]byte
 }
 
 const (
@@ -152,14 +155,19 @@ func (t *transcript) field(text string) {
 	t.text = append(t.text, text...)
 }
 
-// value writes valid JSON without white space between its tokens.
-func (t *transcript) value(d []byte) {
+// value writes the valid JSON between two offsets of a body without white space between its tokens.
+func (t *transcript) value(body *llmgateway.Body, from, to int) {
+	d := body.Bytes[from:to]
 	for len(d) > 0 {
 		switch d[0] {
 		case ' ', '\t', '\r', '\n':
 			d = d[1:]
 		case '"':
-			end := 1 + endOfString(d[1:])
+			start := to - len(d)
+			end, known := body.EndOfLong(start)
+			if end -= start; !known {
+				end = 1 + endOfString(d[1:])
+			}
 			if end > longString {
 				t.text = append(t.text, 1)                                                     // no JSON value begins so
 				t.text = append(t.text, t.keys.mac.Seal(t.sum[:0], nonce[:], nil, d[:end])...) //nolint:gosec // G407: it is meant

@@ -42,7 +42,7 @@ func NewMemory(sizeBytes int64, maxAnswers int) (*Memory, error) {
 
 // weigh counts an answer as at least its share of the room, so that there are not more than may be.
 func (m *Memory) weigh(_ Key, k kept) uint32 {
-	return max(uint32(min(len(k.answer)+overheadBytes, math.MaxUint32)), m.least.Load())
+	return max(uint32(min(cap(k.answer)+overheadBytes, math.MaxUint32)), m.least.Load())
 }
 
 // Resize changes how much the store may hold, as [NewMemory] takes it. What fits is kept.

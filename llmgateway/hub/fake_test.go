@@ -105,7 +105,7 @@ func (h *fakeHub) serveBytes(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// client returns an impatient client of the hub.
+// client returns a client of the hub that tries again at once, and waits long for a slow machine.
 func (h *fakeHub) client(t *testing.T, token string) *Client {
 	t.Helper()
 	c, err := NewClient(h.hub.URL, token)
@@ -113,7 +113,7 @@ func (h *fakeHub) client(t *testing.T, token string) *Client {
 		t.Fatal(err)
 	}
 	c.timing = timing{
-		stall: 300 * time.Millisecond, backoff: time.Millisecond, longest: 10 * time.Millisecond, save: time.Millisecond,
+		stall: time.Minute, backoff: time.Millisecond, longest: 10 * time.Millisecond, save: time.Millisecond,
 		tries: 5, chunk: 64 << 10,
 	}
 	c.Say = func(message string) { t.Log(message) }

@@ -33,7 +33,7 @@ func BenchmarkScan(b *testing.B) {
 			b.SetBytes(int64(len(d)))
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := scanObject(d, members); err != nil {
+				if _, err := scanObject(d, members, nil); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -330,7 +330,7 @@ const drainTime = 100 * time.Millisecond
 // notStream reports an answer to a streaming request that is no stream: most often an error object with status 200.
 func (c *Client) notStream(resp *http.Response, yield func(llmgateway.Event, error) bool) {
 	text := readFailure(resp.Body)
-	if members, err := scanObject(text, nil); err == nil && lastIndex(members, "error") >= 0 {
+	if members, err := scanObject(text, nil, nil); err == nil && lastIndex(members, "error") >= 0 {
 		yield(llmgateway.Event{}, streamError(text, c.redact))
 		return
 	}

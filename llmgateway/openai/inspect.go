@@ -37,7 +37,7 @@ func (in *inspector) inspect(data []byte, whole bool) (event llmgateway.Event, e
 	if in.members == nil {
 		in.members = make([]llmgateway.Member, 0, 12) // what most chunks have, in one allocation
 	}
-	in.members, err = scanObject(data, in.members[:0])
+	in.members, err = scanObject(data, in.members[:0], nil)
 	if err != nil {
 		return event, &llmgateway.Error{Kind: llmgateway.Upstream, Message: "the provider sent a malformed answer", Err: err}
 	}

@@ -213,7 +213,7 @@ func isAlphanumeric(c byte) bool {
 
 // skip returns the offset behind the value at i of valid JSON.
 func skip(d []byte, i int) (end int) {
-	end, _ = skipValue(d, i, 0)
+	end, _ = skipValue(d, i, 0, nil)
 	return end
 }
 

@@ -18,17 +18,13 @@ const (
 // r must come from [Read]. Everything that is text is walked once; base64 is skipped at memory speed but for the beginning of
 // each image.
 func PromptTokens(r *llmgateway.Request) int {
-	var e promptTokens
+	e := promptTokens{body: r.Body, json: r.Body.Bytes}
 	switch r.Operation {
 	case llmgateway.Chat:
-		for _, list := range []string{"tools", "functions"} {
-			if m, ok := r.Lookup(list); ok && filled(r.Raw(m)) {
-				e.texts.Text(r.Raw(m))
-			}
-		}
+		e.tools(r)
 		if m, ok := r.Lookup("messages"); ok {
-			e.json, e.more = r.Raw(m), e.more+perAnswer
-			e.messages()
+			e.more += perAnswer
+			eachElement(e.json, m.Value, e.message)
 		}
 	case llmgateway.Completion:
 		e.member(r, "prompt")
@@ -36,12 +32,29 @@ func PromptTokens(r *llmgateway.Request) int {
 		e.member(r, "input")
 	case llmgateway.Messages, llmgateway.Responses: // their translation is a chat
 	}
-	return e.texts.Tokens() + e.more
+	return e.take()
+}
+
+// MessageTokens returns about how many tokens each message of a chat has, and how many all else has that a model reads. Together it
+// is what [PromptTokens] returns, but for rounding.
+func MessageTokens(r *llmgateway.Request) (messages []int, rest int) {
+	e := promptTokens{body: r.Body, json: r.Body.Bytes}
+	e.tools(r)
+	rest = e.take() + perAnswer
+	if m, ok := r.Lookup("messages"); ok {
+		eachElement(e.json, m.Value, func(message int) int {
+			end := e.message(message)
+			messages = append(messages, e.take())
+			return end
+		})
+	}
+	return messages, rest
 }
 
 // promptTokens is a walk over a prompt that adds up its tokens. The JSON is known to be valid.
 type promptTokens struct {
-	json  []byte
+	body  *llmgateway.Body
+	json  []byte // the whole body
 	texts tokens.Counter
 	more  int // tokens of what is no text
 }
@@ -49,8 +62,7 @@ type promptTokens struct {
 // member walks a text, a list of tokens, or a list of such.
 func (e *promptTokens) member(r *llmgateway.Request, name string) {
 	if m, ok := r.Lookup(name); ok {
-		e.json = r.Raw(m)
-		e.input(0)
+		e.input(m.Value)
 	}
 }
 
@@ -63,32 +75,55 @@ func (e *promptTokens) input(value int) (end int) {
 	case '0' <= c && c <= '9':
 		e.more++
 	}
+	return e.skip(value)
+}
+
+// skip returns where a value ends.
+func (e *promptTokens) skip(value int) (end int) {
+	if end, ok := e.body.EndOfLong(value); ok {
+		return end
+	}
 	return skip(e.json, value)
 }
 
-func (e *promptTokens) messages() {
-	eachElement(e.json, 0, func(message int) int {
-		e.more += perMessage
-		return eachMember(e.json, message, func(name []byte, value int) int {
-			switch string(name) {
-			case "content":
-				return e.content(value)
-			case "name", "refusal":
-				return e.text(value)
-			case "tool_calls":
-				return eachElement(e.json, value, func(call int) int {
-					return eachMember(e.json, call, func(name []byte, value int) int {
-						if string(name) == "function" {
-							return e.call(value)
-						}
-						return skip(e.json, value)
-					})
+// take returns how many tokens there were, and begins anew.
+func (e *promptTokens) take() int {
+	n := e.texts.Tokens() + e.more
+	e.texts, e.more = tokens.Counter{}, 0
+	return n
+}
+
+// tools walks the definitions of tools.
+func (e *promptTokens) tools(r *llmgateway.Request) {
+	for _, list := range []string{"tools", "functions"} {
+		if m, ok := r.Lookup(list); ok && filled(r.Raw(m)) {
+			e.texts.Text(r.Raw(m))
+		}
+	}
+}
+
+// message walks a message.
+func (e *promptTokens) message(message int) (end int) {
+	e.more += perMessage
+	return eachMember(e.json, message, func(name []byte, value int) int {
+		switch string(name) {
+		case "content":
+			return e.content(value)
+		case "name", "refusal":
+			return e.text(value)
+		case "tool_calls":
+			return eachElement(e.json, value, func(call int) int {
+				return eachMember(e.json, call, func(name []byte, value int) int {
+					if string(name) == "function" {
+						return e.call(value)
+					}
+					return e.skip(value)
 				})
-			case "function_call":
-				return e.call(value)
-			}
-			return skip(e.json, value)
-		})
+			})
+		case "function_call":
+			return e.call(value)
+		}
+		return e.skip(value)
 	})
 }
 
@@ -111,14 +146,14 @@ func (e *promptTokens) content(value int) (end int) {
 			case "image_url":
 				return e.image(value)
 			}
-			return skip(e.json, value)
+			return e.skip(value)
 		})
 	})
 }
 
 // text walks a string. What is no string has no tokens.
 func (e *promptTokens) text(value int) (end int) {
-	end = skip(e.json, value)
+	end = e.skip(value)
 	if e.json[value] == '"' {
 		e.texts.JSON(e.json[value+1 : end-1])
 	}
@@ -130,11 +165,11 @@ func (e *promptTokens) image(value int) (end int) {
 	var url []byte
 	low := false
 	if e.json[value] == '"' {
-		end = skip(e.json, value)
+		end = e.skip(value)
 		url = e.json[value+1 : end-1]
 	} else {
 		end = eachMember(e.json, value, func(name []byte, value int) int {
-			end := skip(e.json, value)
+			end := e.skip(value)
 			switch {
 			case string(name) == "url" && e.json[value] == '"':
 				url = e.json[value+1 : end-1]

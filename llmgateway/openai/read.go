@@ -18,7 +18,8 @@ func Read(op llmgateway.Operation, body *llmgateway.Body) (*llmgateway.Request, 
 	r := &request{}
 	r.Operation = op
 	r.Body = body
-	members, err := scanObject(body.Bytes, r.members[:0])
+	body.Long = nil
+	members, err := scanObject(body.Bytes, r.members[:0], &body.Long)
 	if err != nil {
 		return nil, notObject(body.Bytes, err)
 	}

@@ -180,7 +180,7 @@ func (j *joint) hold(p piece) (fresh string, joined bool, err error) {
 
 // dress returns the event as one of the first provider's.
 func (t *Transcript) dress(event llmgateway.Event) llmgateway.Event {
-	members, err := scanObject(event.Data, nil)
+	members, err := scanObject(event.Data, nil, nil)
 	if err != nil {
 		return event // the inspector has checked it
 	}

@@ -21,11 +21,12 @@ func (e *syntaxError) Error() string {
 	return fmt.Sprintf("not valid JSON at byte %d: expected %s", e.offset, e.want)
 }
 
-// scanObject appends the top-level members of the JSON object in d to members.
+// scanObject appends the top-level members of the JSON object in d to members, and to long, if that is not nil, where its long
+// strings are.
 //
 // It checks the grammar but does not look into strings: it skips to their end with bytes.IndexByte, which runs at memory
 // speed, so a megabyte of base64 costs microseconds.
-func scanObject(d []byte, members []llmgateway.Member) ([]llmgateway.Member, error) {
+func scanObject(d []byte, members []llmgateway.Member, long *[]llmgateway.Span) ([]llmgateway.Member, error) {
 	i := skipSpace(d, 0)
 	if i >= len(d) || d[i] != '{' {
 		return members, &syntaxError{i, "a JSON object"}
@@ -41,7 +42,7 @@ func scanObject(d []byte, members []llmgateway.Member) ([]llmgateway.Member, err
 			return members, err
 		}
 		m.Value = value
-		if m.End, err = skipValue(d, value, 1); err != nil {
+		if m.End, err = skipValue(d, value, 1, long); err != nil {
 			return members, err
 		}
 		m.Name = name(d[i:nameEnd])
@@ -67,7 +68,7 @@ func checkObject(d []byte) error {
 	if i >= len(d) || d[i] != '{' {
 		return &syntaxError{i, "a JSON object"}
 	}
-	end, err := skipObject(d, i, 0)
+	end, err := skipObject(d, i, 0, nil)
 	if err != nil {
 		return err
 	}
@@ -103,18 +104,25 @@ func skipSpace(d []byte, i int) int {
 	return i
 }
 
-// skipValue returns the offset behind the value that starts at i.
-func skipValue(d []byte, i, depth int) (int, error) {
+// longString is from how many bytes on it is worth while to remember where a string ends.
+const longString = 4 << 10
+
+// skipValue returns the offset behind the value that starts at i. Where its long strings are goes into long, if that is not nil.
+func skipValue(d []byte, i, depth int, long *[]llmgateway.Span) (int, error) {
 	if i >= len(d) {
 		return i, &syntaxError{i, "a value"}
 	}
 	switch c := d[i]; {
 	case c == '"':
-		return skipString(d, i)
+		end, err := skipString(d, i)
+		if end-i >= longString && long != nil && err == nil {
+			*long = append(*long, llmgateway.Span{Start: i, End: end})
+		}
+		return end, err
 	case c == '{':
-		return skipObject(d, i, depth)
+		return skipObject(d, i, depth, long)
 	case c == '[':
-		return skipArray(d, i, depth)
+		return skipArray(d, i, depth, long)
 	case c == 't':
 		return skipLiteral(d, i, "true")
 	case c == 'f':
@@ -147,7 +155,7 @@ func skipString(d []byte, i int) (int, error) {
 	}
 }
 
-func skipObject(d []byte, i, depth int) (int, error) {
+func skipObject(d []byte, i, depth int, long *[]llmgateway.Span) (int, error) {
 	if depth > maxDepth {
 		return i, &syntaxError{i, fmt.Sprintf("at most %d levels", maxDepth)}
 	}
@@ -160,7 +168,7 @@ func skipObject(d []byte, i, depth int) (int, error) {
 		if err != nil {
 			return i, err
 		}
-		end, err := skipValue(d, value, depth+1)
+		end, err := skipValue(d, value, depth+1, long)
 		if err != nil {
 			return i, err
 		}
@@ -175,7 +183,7 @@ func skipObject(d []byte, i, depth int) (int, error) {
 	}
 }
 
-func skipArray(d []byte, i, depth int) (int, error) {
+func skipArray(d []byte, i, depth int, long *[]llmgateway.Span) (int, error) {
 	if depth > maxDepth {
 		return i, &syntaxError{i, fmt.Sprintf("at most %d levels", maxDepth)}
 	}
@@ -184,7 +192,7 @@ func skipArray(d []byte, i, depth int) (int, error) {
 		return i + 1, nil
 	}
 	for {
-		end, err := skipValue(d, i, depth+1)
+		end, err := skipValue(d, i, depth+1, long)
 		if err != nil {
 			return i, err
 		}

@@ -40,7 +40,7 @@ func TestScanReadsNumbersAsTheGrammarSays(t *testing.T) {
 		"01":                   false, "-01": false, "00": false, "+1": false, "-": false, ".5": false, "1.": false, "1.e5": false, "1e": false, "1e+": false,
 		"0x10": false, "1_000": false, "NaN": false, "Infinity": false, "-Infinity": false, "1 2": false, "--1": false,
 	} {
-		_, err := scanObject([]byte(`{"n":`+number+`}`), nil)
+		_, err := scanObject([]byte(`{"n":`+number+`}`), nil, nil)
 		if got := err == nil; got != want {
 			t.Errorf("%s: got %t, want %t", number, got, want)
 		}
@@ -79,7 +79,7 @@ func TestScanSaysWhereItStopsToBeJSON(t *testing.T) {
 		{"{}\x00", "byte 2: expected the end of the body"},
 	}
 	for _, test := range tests {
-		_, err := scanObject([]byte(test.body), nil)
+		_, err := scanObject([]byte(test.body), nil, nil)
 		if _, ok := errors.AsType[*syntaxError](err); !ok {
 			t.Errorf("%s: got %v, want a syntax error", test.body, err)
 			continue
@@ -93,7 +93,7 @@ func TestScanSaysWhereItStopsToBeJSON(t *testing.T) {
 func TestScanBoundsHowDeepValuesAreNested(t *testing.T) {
 	for _, brackets := range []string{"[]", "{}"} {
 		for levels, want := range map[int]bool{maxDepth: true, maxDepth + 1: false, 1_000_000: false} {
-			_, err := scanObject([]byte(nested(brackets, levels)), nil)
+			_, err := scanObject([]byte(nested(brackets, levels)), nil, nil)
 			if got := err == nil; got != want {
 				t.Errorf("%d levels of %s: got %t, want %t", levels, brackets, got, want)
 			}
@@ -114,7 +114,7 @@ func FuzzScan(f *testing.F) {
 	addRequests(f, func(body []byte) { f.Add(body) })
 	f.Add([]byte(nested("[]", maxDepth+1)))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		_, err := scanObject(body, nil)
+		_, err := scanObject(body, nil, nil)
 		got, want := err == nil, isObjectButForStrings(body)
 		if got != want {
 			t.Fatalf("got %t (%v), want %t", got, err, want)
@@ -179,7 +179,7 @@ func decodeMembers(t *testing.T, body []byte) []member {
 // checkMembers compares the scanner's members with encoding/json's.
 func checkMembers(t *testing.T, body []byte) {
 	t.Helper()
-	got, err := scanObject(body, nil)
+	got, err := scanObject(body, nil, nil)
 	if err != nil {
 		t.Fatalf("%s: %v", body, err)
 	}

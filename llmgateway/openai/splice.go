@@ -127,7 +127,7 @@ func (s *splicer) remove(members []llmgateway.Member, i int, kept bool) {
 // addUsage makes a member with a stream's options ask for the usage, and keeps its other options.
 func (s *splicer) addUsage(m llmgateway.Member) {
 	options := s.body[m.Value:m.End]
-	members, err := scanObject(options, nil)
+	members, err := scanObject(options, nil, nil)
 	if err != nil || len(members) == 0 { // null, for one
 		s.replace(m.Value, m.End, []byte(includeUsage))
 		return

@@ -253,7 +253,7 @@ func FuzzSplice(f *testing.F) {
 			t.Fatal("the client's bytes were changed")
 		}
 		if !json.Valid(body) || !utf8.Valid(body) || !utf8.ValidString(model) {
-			if _, err := scanObject(got, nil); err != nil {
+			if _, err := scanObject(got, nil, nil); err != nil {
 				t.Fatalf("%s became %s: %v", body, got, err)
 			}
 			return

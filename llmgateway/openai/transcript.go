@@ -231,7 +231,7 @@ func (p *piece) take(name string, value gjson.Result) {
 // common returns what the chunks of a stream have in common.
 func common(chunk []byte) []rawMember {
 	same := []rawMember{}
-	members, err := scanObject(chunk, nil)
+	members, err := scanObject(chunk, nil, nil)
 	if err != nil {
 		return same
 	}

@@ -1,0 +1,181 @@
+package bytebot
+
+import (
+	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
+	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/openai"
+	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/tokens"
+)
+
+// measure is what a request has too much of: tokens, or bytes.
+type measure struct {
+	// room is how much there may be.
+	room int
+	// rest is what is there beside messages and images.
+	rest int
+	// messages and images are how much each has; what a message has is without its images, and what an image has is more than the
+	// text in its place.
+	messages, images []int
+	// few is how many images stay as long as something else can be left out, at least 1.
+	few int
+	// turns is true if turns may be left out, too.
+	turns bool
+}
+
+// omission is what is left out of a conversation.
+type omission struct {
+	images int  // the first ones
+	turns  span // messages
+}
+
+// fold goes through a conversation as it grew, request by request, and leaves out what a measure has no room for: older images, then
+// older turns behind the user's first words. What was left out stays left out, and once there is no room, half of it is made free. So
+// what is sent begins in the same way for as long as can be, and the same conversation gives the same request in every process.
+type fold struct {
+	c        *conversation
+	measures []measure
+	outdated func(images int) int // how many of the first so many images are left out in any case
+
+	at   int // messages that are there
+	seen int // images in them
+	out  omission
+	used []int // of each measure
+}
+
+// run returns what is left out of the whole conversation.
+func (f *fold) run() omission {
+	f.out.turns.start = f.c.firstWords() + 1
+	f.out.turns.end = f.out.turns.start
+	f.used = make([]int, len(f.measures))
+	for i := range f.measures {
+		f.used[i] = f.measures[i].rest
+	}
+	for i, m := range f.c.messages {
+		if m.role == assistant && i > 0 && f.c.messages[i-1].role != assistant {
+			f.upTo(i)
+		}
+	}
+	f.upTo(len(f.c.messages))
+	return f.out
+}
+
+// upTo takes in the messages up to one, with which there was a request, and makes room for them.
+func (f *fold) upTo(end int) {
+	for i := range f.measures {
+		f.used[i] += total(f.measures[i].messages[f.at:end])
+	}
+	f.at = end
+	for f.seen < len(f.c.images) && f.c.images[f.seen].message < end {
+		f.count(+1, f.seen)
+		f.seen++
+	}
+	for f.out.images < f.outdated(f.seen) && f.kept() > 1 {
+		f.dropImage()
+	}
+	for i := range f.measures {
+		if f.used[i] > f.measures[i].room {
+			f.makeRoom(i)
+		}
+	}
+}
+
+// makeRoom leaves out what a measure has too much of, until half of what is not fixed is free.
+func (f *fold) makeRoom(i int) {
+	m := &f.measures[i]
+	fixed := m.rest + total(m.messages[:min(f.out.turns.start, f.at)]) + min(m.few, f.seen)*largest(m.images[:f.seen])
+	free := max(m.room-fixed, 0)
+	half, most := m.room-free/2, m.room-free/4
+	for f.used[i] > half && f.kept() > m.few {
+		f.dropImage()
+	}
+	if m.turns && f.used[i] > most {
+		for f.used[i] > half && f.dropTurn() {
+			continue
+		}
+	}
+	for f.used[i] > m.room && f.kept() > 1 {
+		f.dropImage()
+	}
+}
+
+// kept returns how many images are not left out.
+func (f *fold) kept() int { return f.seen - f.out.images }
+
+func (f *fold) dropImage() {
+	f.count(-1, f.out.images)
+	f.out.images++
+}
+
+// count adds an image to what is used, or takes it away.
+func (f *fold) count(sign, n int) {
+	for i := range f.measures {
+		f.used[i] += sign * f.measures[i].images[n]
+	}
+}
+
+// dropTurn leaves out the oldest turn of the model and what came behind it, unless it is the last one.
+func (f *fold) dropTurn() bool {
+	next := f.out.turns.end + 1
+	for next < f.at && (f.c.messages[next].role != assistant || f.c.messages[next-1].role == assistant) {
+		next++
+	}
+	if next >= f.at {
+		return false
+	}
+	for i := range f.measures {
+		f.used[i] -= total(f.measures[i].messages[f.out.turns.end:next])
+	}
+	f.out.turns.end = next
+	for f.out.images < f.seen && f.c.images[f.out.images].message < next {
+		f.dropImage()
+	}
+	return true
+}
+
+func total(numbers []int) (n int) {
+	for _, more := range numbers {
+		n += more
+	}
+	return n
+}
+
+func largest(numbers []int) (n int) {
+	for _, other := range numbers {
+		n = max(n, other)
+	}
+	return n
+}
+
+// firstWords returns the index of the user's first message, or that behind the last message.
+func (c *conversation) firstWords() int {
+	for i, m := range c.messages {
+		if m.role == user {
+			return i
+		}
+	}
+	return len(c.messages)
+}
+
+// tokens returns about how many tokens a request has whose conversation it is.
+func (c *conversation) tokens(req *llmgateway.Request) (messages, images []int, rest int) {
+	messages, rest = openai.MessageTokens(req)
+	for _, picture := range c.images {
+		size, _ := picture.size(c.body)
+		more := max(tokens.Image(size.X, size.Y)-tokensOfText, 0)
+		images = append(images, more)
+		messages[picture.message] -= more
+	}
+	return messages, images, rest
+}
+
+// bytes returns how many bytes the conversation has.
+func (c *conversation) bytes() (messages, images []int) {
+	for _, m := range c.messages {
+		messages = append(messages, m.end-m.start)
+	}
+	for _, picture := range c.images {
+		more := picture.part.end - picture.part.start - len(textPart(oldImageText))
+		images = append(images, more)
+		messages[picture.message] -= more
+	}
+	return messages, images
+}
