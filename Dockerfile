@@ -4,14 +4,17 @@
 #   podman build -t localhost/llmgateway .
 #   podman build -t localhost/llmgateway --target remote-only .
 #   podman build -t localhost/llmgateway --build-arg LLAMA_BACKEND=cuda --build-arg RUNTIME_IMAGE=... .
+#
+# docs/image.md says how to get the same image again, byte by byte.
 
 # Where it is built, and where it runs. A GPU's runtime libraries come with the image that it runs on.
 ARG BUILD_IMAGE=docker.io/library/debian:12.15-slim
 ARG RUNTIME_IMAGE=docker.io/library/debian:12.15-slim
 
+# An image of this stage is a BUILD_IMAGE too: what is there stays, in its version.
 FROM ${BUILD_IMAGE} AS tools
 RUN apt-get update \
-	&& apt-get install -y --no-install-recommends ca-certificates g++ git golang-go npm \
+	&& apt-get install -y --no-install-recommends --no-upgrade ca-certificates g++ git golang-go npm \
 	&& rm -rf /var/lib/apt/lists/*
 ENV XDG_CACHE_HOME=/cache
 WORKDIR /src
@@ -22,7 +25,8 @@ ARG LLAMA_BACKEND=
 COPY scripts/llama-server.sh scripts/need.sh scripts/
 RUN LLAMA_BACKEND="$LLAMA_BACKEND" scripts/llama-server.sh \
 	&& mkdir -p /out/opt \
-	&& mv /cache/llmgateway/llama.cpp/v* /out/opt/llama.cpp
+	&& mv /cache/llmgateway/llama.cpp/v* /out/opt/llama.cpp \
+	&& chmod -R u=rwX,go=rX /out
 
 # Caddy. GOAMD64 is the least CPU that it runs on: v1 is all, v3 those since about 2013.
 FROM tools AS caddy
@@ -40,10 +44,12 @@ COPY deploy/container/llmgateway-healthcheck deploy/container/llmgateway-start /
 COPY Caddyfile /out/etc/caddy/
 COPY deploy/caddy/ /out/etc/caddy/deploy/caddy/
 COPY models/starter.gguf models/starter-mmproj.gguf /out/models/
-# Paths in the Caddyfile are relative to its folder there as in the repository, models too.
+# Paths in the Caddyfile are relative to its folder there as in the repository, models too. Everybody may read what the
+# checkout's owner may, whatever the umask was that it was made with.
 RUN mkdir -p /out/etc/ssl/certs \
 	&& cp /etc/ssl/certs/ca-certificates.crt /out/etc/ssl/certs/ \
-	&& ln -s /models /out/etc/caddy/models
+	&& ln -s /models /out/etc/caddy/models \
+	&& chmod -R u=rwX,go=rX /out
 
 # What is in the image besides the packages of the image that it runs on, in CycloneDX's format.
 FROM caddy AS sbom
@@ -51,20 +57,24 @@ COPY scripts/llama-server.sh scripts/
 COPY deploy/container/sbom/ deploy/container/sbom/
 ARG VERSION=0.0.0
 RUN mkdir /sbom \
-	&& scripts/go.sh run ./deploy/container/sbom -binary /out/usr/bin/caddy llmgateway "$VERSION" >/sbom/llmgateway.cdx.json \
+	&& scripts/go.sh run ./deploy/container/sbom -binary /out/usr/bin/caddy llmgateway "$VERSION" \
+		ca-certificates "$(dpkg-query --show --showformat='${Version}' ca-certificates)" >/sbom/llmgateway.cdx.json \
 	&& scripts/go.sh run ./deploy/container/sbom llama-server "$VERSION" \
 		llama.cpp "$(sed -n 's/^version=//p' scripts/llama-server.sh)" \
-		node-llama-cpp "$(sed -n 's/^npm_version=//p' scripts/llama-server.sh)" >/sbom/llama-server.cdx.json
+		node-llama-cpp "$(sed -n 's/^npm_version=//p' scripts/llama-server.sh)" \
+		libstdc++ "$(g++ -dumpfullversion)" >/sbom/llama-server.cdx.json \
+	&& chmod -R u=rwX,go=rX /sbom
 
 FROM ${RUNTIME_IMAGE} AS remote-only
 ARG RUNTIME_PACKAGES=
-# New volumes take their owner from here.
+# New volumes take their owner from here. Of installing packages, the packages stay: logs and caches tell the time.
 # hadolint ignore=DL3008
-RUN mkdir -p /config /data \
-	&& chown 10001:10001 /config /data \
+RUN install -d -o 10001 -g 10001 /config /data \
 	&& if [ -n "$RUNTIME_PACKAGES" ]; then apt-get update \
 		&& apt-get install -y --no-install-recommends $RUNTIME_PACKAGES \
-		&& rm -rf /var/lib/apt/lists/*; fi
+		&& apt-get clean \
+		&& rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/*-old /var/cache/ldconfig/aux-cache /var/lib/dpkg/*-old \
+			/var/log/apt /var/log/alternatives.log /var/log/dpkg.log; fi
 COPY --from=caddy /out/ /
 COPY --from=sbom /sbom/llmgateway.cdx.json /usr/share/sbom/
 ENV XDG_CONFIG_HOME=/config XDG_DATA_HOME=/data HOME=/data

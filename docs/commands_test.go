@@ -109,6 +109,16 @@ func problem(t *testing.T, words []string) string {
 	}
 }
 
+// read returns a file of the repository.
+func read(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(root, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
 func missingFile(name string) string {
 	if _, err := os.Stat(filepath.Join(root, name)); err != nil {
 		return err.Error()
@@ -155,10 +165,7 @@ func problemOfCaddy(t *testing.T, args []string) string {
 // problemOfEngine looks up the files, services and targets that a command for podman or docker names.
 func problemOfEngine(t *testing.T, words []string) string {
 	t.Helper()
-	compose, err := os.ReadFile(filepath.Join(root, "compose.yml"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	compose, dockerfile := read(t, "compose.yml"), read(t, "Dockerfile")
 	args := words[1:]
 	if words[0] == "docker-compose" || args[0] == "compose" {
 		if args[0] == "compose" {
@@ -176,7 +183,7 @@ func problemOfEngine(t *testing.T, words []string) string {
 			return "compose has no command " + args[0]
 		}
 		for _, service := range args[1:] {
-			if !strings.Contains(string(compose), "\n  "+service+":\n") {
+			if !strings.Contains(compose, "\n  "+service+":\n") {
 				return "compose.yml has no service " + service
 			}
 		}
@@ -185,15 +192,23 @@ func problemOfEngine(t *testing.T, words []string) string {
 	switch args[0] {
 	case "logs", "exec":
 		args = slices.DeleteFunc(slices.Clone(args), func(arg string) bool { return arg == "--interactive" })
-		if !strings.Contains(string(compose), "container_name: "+args[1]+"\n") {
+		if !strings.Contains(compose, "container_name: "+args[1]+"\n") {
 			return "compose.yml has no container " + args[1]
 		}
 		if args[0] == "exec" && args[2] == "caddy" {
 			return problemOfCaddy(t, args[3:])
 		}
 		return ""
-	case "build":
-		return missingFile("Dockerfile")
+	case "build", "buildx":
+		for i, arg := range args {
+			if arg == "--target" && !strings.Contains(dockerfile, " AS "+args[i+1]+"\n") {
+				return "the Dockerfile has no stage " + args[i+1]
+			}
+			if name, _, _ := strings.Cut(args[min(i+1, len(args)-1)], "="); arg == "--build-arg" && !strings.Contains(dockerfile, "\nARG "+name+"=") {
+				return "the Dockerfile has no argument " + name
+			}
+		}
+		return ""
 	case "image", "network", "volume", "run":
 		return ""
 	default:

@@ -187,6 +187,7 @@ compile() {
 # install_all links beside the destination and moves the finished folder there in one step.
 install_all() {
 	local new=$work/new bins=prebuilt/bins/$libs
+	local LC_ALL=C # the order in which * finds objects, and so the program, is the same everywhere
 	rm -rf "$new"
 	mkdir "$new"
 	cp "$bins"/*.so src/LICENSE "$new"

@@ -43,7 +43,7 @@ func uses(t *testing.T, pattern *regexp.Regexp, files ...string) []use {
 func TestVariablesOfComposeAreDescribed(t *testing.T) {
 	described := described(t)
 	used := map[string]bool{}
-	for _, u := range uses(t, inCompose, "compose.yml", "deploy/compose/*.yml") {
+	for _, u := range uses(t, inCompose, "compose.yml", "compose.gateway.yml", "deploy/compose/*.yml") {
 		used[u.name] = true
 		value, ok := described[u.name]
 		switch {

@@ -22,8 +22,12 @@ type attempt struct {
 
 	// What follows is of the request that is sent.
 	prompt int   // about how many tokens it has; 0 if that was not estimated
+	size   int   // about how many bytes it has
 	space  space // in which the model counts
 }
+
+// tooLarge is the code of an error that says that a request has more bytes than a provider takes.
+const tooLarge = "request_too_large"
 
 // maxAsked bounds how often a target is asked in one attempt.
 const maxAsked = 6
@@ -88,6 +92,12 @@ func (t *attempt) learn(err *llmgateway.Error) bool {
 	if err.Kind == llmgateway.ContextLength && !config.KeepWindow {
 		t.squeezed++
 		return t.canSqueeze()
+	}
+	if err.Code == tooLarge && !config.KeepWindow {
+		next, ok := t.lesson.learnSize(t.size)
+		t.lesson = next
+		config.Memory.learned(targetOf(t.to), next)
+		return ok
 	}
 	next, ok := t.lesson.learn(err, t.maxTokens())
 	formed := next.form != t.lesson.form

@@ -388,6 +388,44 @@ func TestConversationIsMadeShorterUntilItFits(t *testing.T) {
 	}
 }
 
+// A provider that takes no request so large teaches how large they may be.
+func TestRequestIsMadeSmallerUntilTheProviderTakesIt(t *testing.T) {
+	screen := strings.Repeat("A", 1000)
+	task := longTask(8)
+	for i, message := range task {
+		task[i] = strings.Replace(message, "AAA", screen+"AAA", 1)
+	}
+	for _, most := range []int{12000, 100} {
+		s := &server{says: func(body map[string]any, raw string) (string, error) {
+			if len(raw) > most {
+				return "", &llmgateway.Error{Kind: llmgateway.Unsupported, Status: 413, Code: "request_too_large", Message: "too large"}
+			}
+			return fine(body, raw)
+		}}
+		a := newAdapter(t, Config{})
+		for range 2 {
+			asked := len(s.sent)
+			answer, err := s.ask(t, a, body(task...))
+			if err != nil {
+				t.Fatal(err)
+			}
+			asked = len(s.sent) - asked
+			if most == 100 {
+				if help := helpOf(answer); !strings.Contains(help, "larger than the service takes") || asked > maxAsked {
+					t.Errorf("asked %d times, and the user is told %q", asked, help)
+				}
+				continue
+			}
+			if kept := imagesOf(t, s.sent[len(s.sent)-1]); len(kept) < 2 || !strings.HasSuffix(kept[len(kept)-1], "AAA7") {
+				t.Errorf("%d images stay", len(kept))
+			}
+			if first := asked == len(s.sent); !first && asked != 1 {
+				t.Errorf("what was learned was forgotten: asked %d times", asked)
+			}
+		}
+	}
+}
+
 func TestCoordinatesAreInTheModelsSpace(t *testing.T) {
 	a := newAdapter(t, Config{KeepCalls: true, Targets: map[string]Options{"vl": {Space: image.Pt(1000, 1000)}}})
 	s := &server{

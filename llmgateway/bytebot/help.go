@@ -139,6 +139,9 @@ var advice = map[llmgateway.Kind]string{
 // explain says what the user is told of an error.
 func explain(e *llmgateway.Error) string {
 	words := cmp.Or(advice[e.Kind], advice[llmgateway.Upstream])
+	if e.Code == tooLarge {
+		words = "The conversation is larger than the service takes that runs the model. Choose another model, or start a new task for the rest."
+	}
 	if e.RetryAfter > 0 {
 		words += " It asks to wait " + e.RetryAfter.Round(time.Second).String() + "."
 	}

@@ -18,6 +18,8 @@ type lesson struct {
 	completionTokens bool
 	// maxAnswer is the most tokens of an answer that may be asked for, or 0 for no bound.
 	maxAnswer int
+	// maxBytes is how large a request may be, or 0 for no bound.
+	maxBytes int
 }
 
 // complaints are words of errors, in lower case, and the form that answers them. Templates raise the first ones, and services
@@ -99,4 +101,13 @@ func (l lesson) learnTokens(err *llmgateway.Error, said string, maxTokens int) (
 		return l, true
 	}
 	return l, false
+}
+
+// learnSize learns that a request of a size is too large. ok is false if it could not be made small enough for what was known.
+func (l lesson) learnSize(size int) (next lesson, ok bool) {
+	if l.maxBytes > 0 && size > l.maxBytes {
+		return l, false
+	}
+	l.maxBytes = size * 3 / 4
+	return l, true
 }

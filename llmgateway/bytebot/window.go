@@ -39,14 +39,22 @@ func (t *attempt) room() int {
 // canSqueeze reports whether a request that does not fit is made shorter once more.
 func (t *attempt) canSqueeze() bool { return t.squeezed <= maxSqueezed }
 
+// maxBytes returns how large a request may be, or 0 for no bound.
+func (t *attempt) maxBytes() int {
+	if most := t.lesson.maxBytes; most > 0 && (t.options.MaxRequestBytes <= 0 || most < t.options.MaxRequestBytes) {
+		return most
+	}
+	return t.options.MaxRequestBytes
+}
+
 // fewer leaves out what the target cannot take: older images, then older turns. It returns how many images it left out.
 func (t *attempt) fewer(s *shape) (out int) {
 	c, o := s.c, t.options
 	f := fold{c: c, outdated: func(images int) int {
 		return max(outdated(t.x.left+images, o.KeepImages, o.MaxImages)-t.x.left, 0)
 	}}
-	if o.MaxRequestBytes > 0 && len(c.body) > o.MaxRequestBytes {
-		m := measure{room: o.MaxRequestBytes, few: 1}
+	if most := t.maxBytes(); most > 0 && len(c.body) > most {
+		m := measure{room: most, few: 1}
 		m.messages, m.images = c.bytes()
 		m.rest = len(c.body) - total(m.messages) - total(m.images)
 		f.measures = append(f.measures, m)
@@ -58,6 +66,10 @@ func (t *attempt) fewer(s *shape) (out int) {
 		f.measures = append(f.measures, m)
 	}
 	left := f.run()
+	t.size = len(c.body)
+	for _, picture := range c.images[:left.images] {
+		t.size -= picture.part.end - picture.part.start
+	}
 	if windowed {
 		t.prompt = f.used[len(f.used)-1]
 	}

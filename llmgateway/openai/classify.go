@@ -77,6 +77,11 @@ func explain(e *llmgateway.Error, text []byte, redact func(string) string) {
 	if message = shorten(redact(message)); message != "" {
 		e.Err = errors.New(message)
 	}
+	if e.Kind == llmgateway.Upstream && e.Status == http.StatusRequestEntityTooLarge {
+		// Another provider may take it, and if none does, the client can do something about it.
+		e.Kind, e.Code = llmgateway.Unsupported, "request_too_large"
+		e.Message = "the provider takes no request that is so large; send fewer or smaller images"
+	}
 }
 
 // errorObject returns what describes the error in an answer, and its message. Most services have an object named error;

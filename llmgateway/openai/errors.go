@@ -31,7 +31,9 @@ var kinds = map[llmgateway.Kind]struct {
 
 // Status returns the HTTP status for err.
 func Status(err *llmgateway.Error) int {
-	if err.Kind == llmgateway.InvalidRequest && err.Status >= 400 && err.Status < 500 {
+	switch {
+	case err.Kind == llmgateway.InvalidRequest && err.Status >= 400 && err.Status < 500,
+		err.Kind == llmgateway.Unsupported && err.Status == http.StatusRequestEntityTooLarge:
 		return err.Status
 	}
 	if k, ok := kinds[err.Kind]; ok {

@@ -20,11 +20,11 @@ func TestClientClassesAnswersByTheirStatus(t *testing.T) {
 		301: llmgateway.Upstream, 302: llmgateway.Upstream, 307: llmgateway.Upstream, 308: llmgateway.Upstream,
 		400: llmgateway.InvalidRequest, 415: llmgateway.InvalidRequest, 422: llmgateway.InvalidRequest,
 		401: llmgateway.Denied, 402: llmgateway.Denied, 403: llmgateway.Denied,
-		404: llmgateway.Upstream, 405: llmgateway.Upstream, 409: llmgateway.Upstream, 413: llmgateway.Upstream, 451: llmgateway.Upstream,
+		404: llmgateway.Upstream, 405: llmgateway.Upstream, 409: llmgateway.Upstream, 451: llmgateway.Upstream,
 		408: llmgateway.Timeout, 504: llmgateway.Timeout,
 		429: llmgateway.RateLimited,
 		500: llmgateway.Upstream, 502: llmgateway.Upstream, 520: llmgateway.Upstream,
-		501: llmgateway.Unsupported,
+		413: llmgateway.Unsupported, 501: llmgateway.Unsupported,
 		503: llmgateway.Overloaded, 529: llmgateway.Overloaded,
 	} {
 		for _, body := range []string{
@@ -89,6 +89,9 @@ func TestClientKnowsErrorsByWhatServicesSay(t *testing.T) {
 func TestClientPassesOnWhatIsWrongWithARequest(t *testing.T) {
 	e := answeredWith(t, 422, nil, `{"error":{"message":"temperature must be at most 2","type":"BadRequestError","param":"temperature","code":"invalid_value"}}`)
 	if Status(e) != 422 || e.Message != "temperature must be at most 2" || e.Param != "temperature" || e.Code != "invalid_value" {
+		t.Errorf("got %d, %+v", Status(e), e)
+	}
+	if e := answeredWith(t, 413, nil, "<html>Request Entity Too Large</html>"); Status(e) != 413 || e.Code != "request_too_large" {
 		t.Errorf("got %d, %+v", Status(e), e)
 	}
 	// What else goes wrong between the gateway and a provider is not the client's business.

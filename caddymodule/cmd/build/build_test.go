@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"debug/buildinfo"
 	"io/fs"
 	"os"
@@ -28,6 +29,8 @@ func TestBothBuildsAreTheSameProgram(t *testing.T) {
 	if err := build(t.Context(), filepath.Join(root, "xcaddy.json"), throughXcaddy); err != nil {
 		t.Fatal(err)
 	}
+
+	t.Run("wherever the checkout is", func(t *testing.T) { buildsTheSameElsewhere(t, throughXcaddy) })
 
 	// What xcaddy passes by itself; the cache then serves both builds.
 	plain := filepath.Join(folder, "plain")
@@ -57,6 +60,35 @@ func TestBothBuildsAreTheSameProgram(t *testing.T) {
 				t.Errorf("%s: only in the plain build: %s", list.name, line)
 			}
 		}
+	}
+}
+
+// buildsTheSameElsewhere checks that neither the folder of the checkout nor what the module proxy says that day is in the program.
+func buildsTheSameElsewhere(t *testing.T, program string) {
+	t.Helper()
+	checkout, err := filepath.Abs(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder := t.TempDir()
+	elsewhere, output := filepath.Join(folder, "ann's checkout"), filepath.Join(folder, "caddy")
+	if err := os.Symlink(checkout, elsewhere); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("GOPROXY", "off") // the first build has fetched what it takes
+	if err := build(t.Context(), filepath.Join(elsewhere, "xcaddy.json"), output); err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(output)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := os.ReadFile(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) || bytes.Contains(got, []byte("ann's checkout")) {
+		t.Error("the program depends on where its sources are")
 	}
 }
 

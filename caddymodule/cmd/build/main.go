@@ -39,6 +39,12 @@ func build(ctx context.Context, config, output string) error {
 		return err
 	}
 
+	remove, err := hidePaths(&builder)
+	if err != nil {
+		return err
+	}
+	defer remove()
+
 	// A running Caddy keeps its file, and an interrupted build leaves none that is half written.
 	unfinished := output + ".new"
 	defer os.Remove(unfinished)
@@ -46,6 +52,39 @@ func build(ctx context.Context, config, output string) error {
 		return fmt.Errorf("building %s: %w", output, err)
 	}
 	return os.Rename(unfinished, output)
+}
+
+// hidePaths replaces the folders of replacements by links beside xcaddy's temporary folder, until remove is called. A program
+// tells where its replacements were; so it tells the same wherever the checkout is, and nothing about whose it is.
+func hidePaths(builder *xcaddy.Builder) (remove func(), err error) {
+	folder, err := os.MkdirTemp("", "caddy-build-")
+	if err != nil {
+		return nil, err
+	}
+	before, was := os.LookupEnv("TMPDIR")
+	remove = func() {
+		if was {
+			os.Setenv("TMPDIR", before)
+		} else {
+			os.Unsetenv("TMPDIR")
+		}
+		os.RemoveAll(folder)
+	}
+	if err := os.Setenv("TMPDIR", folder); err != nil {
+		remove()
+		return nil, err
+	}
+	for i, replacement := range builder.Replacements {
+		if path := string(replacement.New); filepath.IsAbs(path) {
+			link := fmt.Sprintf("replacement%d", i)
+			if err := os.Symlink(path, filepath.Join(folder, link)); err != nil {
+				remove()
+				return nil, err
+			}
+			builder.Replacements[i].New = xcaddy.ReplacementPath("../" + link)
+		}
+	}
+	return remove, nil
 }
 
 func readBuilder(config string) (xcaddy.Builder, error) {
