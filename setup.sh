@@ -111,7 +111,7 @@ done
 keys_folder=$(current LLM_KEYS_DIR)
 [[ ${keys_folder:=./keys} =~ ^\.{0,2}/ ]] || die "LLM_KEYS_DIR must begin with / or ./; compose takes what does not for a volume's name"
 # compose.yml mounts it, and not every engine makes a folder that is missing. The container's user must be able to read it.
-[ -d "$keys_folder" ] || mkdir -p -m 755 "$keys_folder"
+[ -d "$keys_folder" ] || install -d -m 755 "$keys_folder"
 password=
 if [ -z "$(current BYTEBOT_PASSWORD_HASH)" ]; then
 	password=${BYTEBOT_PASSWORD:-$(random | head -c 24)}

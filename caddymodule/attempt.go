@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"context"
 	"net/http"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -17,6 +18,29 @@ const tokenCookie = "llm_known"
 
 // tokenAge is how long browsers keep it. The process that gave it takes it for as long as it runs.
 const tokenAge = 30 * 24 * time.Hour
+
+// takeToken takes that cookie out of a request, so that nobody behind learns what would let them guess on.
+func takeToken(header http.Header) (token string) {
+	lines := header["Cookie"]
+	if !strings.Contains(strings.Join(lines, ""), tokenCookie+"=") {
+		return ""
+	}
+	header.Del("Cookie")
+	for _, line := range lines {
+		var others []string
+		for cookie := range strings.SplitSeq(line, ";") {
+			if value, ok := strings.CutPrefix(strings.TrimSpace(cookie), tokenCookie+"="); ok {
+				token = value
+				continue
+			}
+			others = append(others, cookie)
+		}
+		if others := strings.TrimSpace(strings.Join(others, ";")); others != "" {
+			header.Add("Cookie", others)
+		}
+	}
+	return token
+}
 
 // attempt is a request whose credentials llm_lockout lets somebody look at, and waits to hear what became of them. The zero
 // value, and nil, is one that nobody waits for.

@@ -71,6 +71,11 @@ func TestTheDoorIsNotOpenedByGuessing(t *testing.T) {
 		if a := knock(pages, loginPassword, "Cookie", "theme=dark; "+cookie); a.status != http.StatusOK {
 			t.Errorf("%s: who has logged in gets %d", protocol, a.status)
 		}
+		d.ui.mu.Lock()
+		if got := d.ui.requests[len(d.ui.requests)-1].Header.Get("Cookie"); got != "theme=dark" {
+			t.Errorf("%s: the services are told %s", protocol, got)
+		}
+		d.ui.mu.Unlock()
 		if got := socket(loginPassword, http.Header{"Cookie": {cookie}}); got != http.StatusSwitchingProtocols {
 			t.Errorf("%s: the page of who has logged in gets %d", protocol, got)
 		}

@@ -157,16 +157,13 @@ func (l *Lockout) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		}
 		return next.ServeHTTP(w, r)
 	}
+	token := takeToken(r.Header)
 	credentials := credentialsOf(r)
 	if len(credentials) == 0 {
 		return next.ServeHTTP(w, r)
 	}
 	clientIP, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
 	address, _ := netip.ParseAddr(clientIP) // a socket has none
-	var token string
-	if cookie, err := r.Cookie(tokenCookie); err == nil {
-		token = cookie.Value
-	}
 	try, wait := l.guard.Admit(address, credentials, token, time.Now())
 	if try == nil {
 		lockoutRefusalsTotal.Inc()

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -377,5 +378,29 @@ func TestWhoIsRefusedIsNotRoutedAnew(t *testing.T) {
 	}
 	if got := g.handled(); got != 5 {
 		t.Errorf("there are %d entries for 5 requests", got)
+	}
+}
+
+func TestTheTokenGoesNoFurther(t *testing.T) {
+	for name, test := range map[string]struct {
+		lines, left []string
+		token       string
+	}{
+		"alone":           {[]string{"llm_known=abc"}, nil, "abc"},
+		"first":           {[]string{"llm_known=abc; theme=dark"}, []string{"theme=dark"}, "abc"},
+		"in between":      {[]string{"a=1; llm_known=abc; b=2"}, []string{"a=1; b=2"}, "abc"},
+		"in two lines":    {[]string{"a=1", "llm_known=abc; b=2", "llm_known=abc"}, []string{"a=1", "b=2"}, "abc"},
+		"twice":           {[]string{"llm_known=x; llm_known=abc;"}, nil, "abc"},
+		"absent":          {[]string{"a=1; b=2"}, []string{"a=1; b=2"}, ""},
+		"of another name": {[]string{"not_llm_known=abc; b=2"}, []string{"not_llm_known=abc; b=2"}, ""},
+		"no cookie":       {nil, nil, ""},
+	} {
+		header := make(http.Header)
+		for _, line := range test.lines {
+			header.Add("Cookie", line)
+		}
+		if got := takeToken(header); got != test.token || !slices.Equal(header.Values("Cookie"), test.left) {
+			t.Errorf("%s: got %q, left %q", name, got, header.Values("Cookie"))
+		}
 	}
 }

@@ -3,6 +3,7 @@ package local
 import (
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -99,9 +100,30 @@ func TestFoldersInUseAreKept(t *testing.T) {
 		t.Errorf("in use: %v", err)
 	}
 	_ = lock.Close()
+
+	// A folder of the user's that is named like one.
+	notes := filepath.Join(base, runDirPrefix+"notes", "a.txt")
+	if err := os.Mkdir(filepath.Dir(notes), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(notes, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	// What a gateway leaves that was killed.
+	t.Chdir(other) // a socket's path is short
+	listener, err := net.Listen("unix", "1.sock")
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener.(*net.UnixListener).SetUnlinkOnClose(false)
+	_ = listener.Close()
+
 	removeStale(base)
 	if _, err := os.Stat(other); err == nil {
 		t.Error("a stale folder is kept")
+	}
+	if _, err := os.Stat(notes); err != nil {
+		t.Errorf("not a gateway's: %v", err)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -115,7 +116,7 @@ func removeStale(base string) {
 			continue
 		}
 		path := filepath.Join(base, entry.Name())
-		if info, err := entry.Info(); err != nil || !isOurs(info) {
+		if info, err := entry.Info(); err != nil || !isOurs(info) || !onlySockets(path) {
 			continue
 		}
 		if lock, err := lockDir(path); err == nil {
@@ -123,4 +124,11 @@ func removeStale(base string) {
 			_ = lock.Close()
 		}
 	}
+}
+
+// onlySockets reports whether a folder has nothing in it but what a gateway puts there. With anything else it is somebody's, who
+// named it like one.
+func onlySockets(path string) bool {
+	entries, err := os.ReadDir(path)
+	return err == nil && !slices.ContainsFunc(entries, func(entry os.DirEntry) bool { return entry.Type() != os.ModeSocket })
 }

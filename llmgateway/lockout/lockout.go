@@ -123,11 +123,13 @@ func Client(address netip.Addr) netip.Prefix {
 
 // sum hashes what belongs together. What it is for keeps hashes apart.
 func (g *Guard) sum(purpose string, parts ...string) (s sum) {
-	hash := hmac.New(sha256.New, g.secret[:])
-	for _, part := range append([]string{purpose}, parts...) {
-		_ = binary.Write(hash, binary.BigEndian, uint64(len(part)))
-		hash.Write([]byte(part))
+	text := append([]byte(purpose), 0)
+	for _, part := range parts {
+		text = binary.BigEndian.AppendUint64(text, uint64(len(part)))
+		text = append(text, part...)
 	}
+	hash := hmac.New(sha256.New, g.secret[:])
+	hash.Write(text)
 	hash.Sum(s[:0])
 	return s
 }

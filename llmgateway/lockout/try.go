@@ -92,6 +92,7 @@ func (t *Try) Refused(now time.Time) bool {
 	t.decided = true
 	g.known.Invalidate(t.known)
 	c := g.client(t.client)
+	t.close(c)
 	if c.until.After(now) {
 		return false
 	}
@@ -100,8 +101,6 @@ func (t *Try) Refused(now time.Time) bool {
 		for _, credential := range t.credentials {
 			guesses = append(guesses, g.sum("guess", credential))
 		}
-	} else {
-		t.close(c)
 	}
 	for _, s := range guesses {
 		c.add(s).refused = now

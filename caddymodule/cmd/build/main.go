@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 
@@ -56,7 +57,12 @@ func build(ctx context.Context, config, output string) error {
 
 // hidePaths replaces the folders of replacements by links beside xcaddy's temporary folder, until remove is called. A program
 // tells where its replacements were; so it tells the same wherever the checkout is, and nothing about whose it is.
+//
+// The temporary folder is where TMPDIR says, which xcaddy cannot be told otherwise, and on macOS not even so.
 func hidePaths(builder *xcaddy.Builder) (remove func(), err error) {
+	if runtime.GOOS != "linux" {
+		return func() {}, nil
+	}
 	folder, err := os.MkdirTemp("", "caddy-build-")
 	if err != nil {
 		return nil, err
