@@ -97,7 +97,11 @@ func (a *attempt) answered(status int, header http.Header) {
 
 // refused says that the credentials were wrong.
 func (a *attempt) refused() {
-	if a == nil || a.try == nil || !a.try.Refused(time.Now()) {
+	if a == nil || a.try == nil {
+		return
+	}
+	a.judged = true
+	if !a.try.Refused(time.Now()) {
 		return
 	}
 	lockoutsTotal.Inc()
@@ -105,10 +109,12 @@ func (a *attempt) refused() {
 		zap.String("client", addressOf(a.try.Client())), zap.Duration("duration", a.lockout.settings().Duration))
 }
 
-// opened says that the credentials were right, and that nobody finds them by trying.
-func (a *attempt) opened() {
-	if a != nil && a.try != nil {
-		a.try.Opened()
-		a.try.Remember()
+// opened says which key was right, and that nobody finds it by trying. Programs keep no cookies, so they get none.
+func (a *attempt) opened(key string) {
+	if a == nil || a.try == nil {
+		return
 	}
+	a.judged = true
+	a.try.Opened()
+	a.try.Remember(key)
 }

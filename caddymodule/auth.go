@@ -178,7 +178,7 @@ func (a *Auth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 		return beginAnew(w, r, again)
 	}
 	presented := presentedKeys(r)
-	grant, err := a.find(presented)
+	key, grant, err := a.find(presented)
 	if err != nil {
 		if c := a.logger.Check(zap.DebugLevel, "request refused"); c != nil {
 			c.Write(zap.Bool("has_key", len(presented) > 0), zap.Error(err))
@@ -187,26 +187,26 @@ func (a *Auth) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.
 		refuse(w, r, len(presented) > 0, err)
 		return nil
 	}
-	attemptOf(r.Context()).opened()
+	attemptOf(r.Context()).opened(key)
 	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
 		repl.Set("http.auth.user.id", grant.Client)
 	}
 	return next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), grantKey{}, grant)))
 }
 
-// find returns what the first of the keys that opens something opens.
-func (a *Auth) find(presented []string) (keys.Grant, error) {
+// find returns the first of the keys that opens something, and what it opens.
+func (a *Auth) find(presented []string) (string, keys.Grant, error) {
 	reason := keys.ErrUnknown
 	for _, key := range presented {
 		grant, err := a.ring.Find(key, time.Now())
 		if err == nil {
-			return grant, nil
+			return key, grant, nil
 		}
 		if errors.Is(err, keys.ErrExpired) {
 			reason = err
 		}
 	}
-	return keys.Grant{}, reason
+	return "", keys.Grant{}, reason
 }
 
 // refuse writes why a request gets no further, in the words of the API that it asks for.

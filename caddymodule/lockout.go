@@ -165,7 +165,7 @@ func (l *Lockout) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	clientIP, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
 	address, _ := netip.ParseAddr(clientIP) // a socket has none
 	try, wait := l.guard.Admit(address, credentials, token, time.Now())
-	if try == nil {
+	if try == nil || wait > 0 && !leaveOnly(r, try.Credentials()) {
 		lockoutRefusalsTotal.Inc()
 		return refuseUnseen(w, r, wait)
 	}
@@ -198,12 +198,34 @@ func credentialsOf(r *http.Request) (credentials []string) {
 		add(key)
 	}
 	for _, field := range r.Header.Values("Authorization") {
-		if key, ok := keys.FromBearer(field); ok {
-			field = key
-		}
-		add(field)
+		add(credentialOf(field))
 	}
 	return credentials
+}
+
+// credentialOf returns what a header field Authorization tells.
+func credentialOf(field string) string {
+	if key, ok := keys.FromBearer(field); ok {
+		return key
+	}
+	return field
+}
+
+// leaveOnly takes all credentials but some out of a request. It reports false if one is in the path, where it stays.
+func leaveOnly(r *http.Request, some []string) bool {
+	if key, _, ok := keys.FromPath(r.URL.EscapedPath()); ok && !slices.Contains(some, key) {
+		return false
+	}
+	for name, credential := range map[string]func(string) string{"X-Api-Key": strings.Clone, "Authorization": credentialOf} {
+		fields := r.Header.Values(name)
+		r.Header.Del(name)
+		for _, field := range fields {
+			if slices.Contains(some, credential(field)) {
+				r.Header.Add(name, field)
+			}
+		}
+	}
+	return true
 }
 
 // refuseUnseen refuses a request that nobody is to look at. One that has a key which Caddy would log is begun anew without

@@ -229,6 +229,78 @@ func checkLockoutsAreTold(t *testing.T, g *gateway, addresses int) {
 	}
 }
 
+// Whoever has a key does not guess passwords by showing it beside them, wherever the two have been shown before.
+func TestAKeyLetsNoGuessesIn(t *testing.T) {
+	g := newGateway(t)
+	g.start(guardedSite(t, g, "1h"))
+	client := g.client("HTTP/1.1")
+	guess := func(i int) string {
+		login := http.Request{Header: make(http.Header)}
+		login.SetBasicAuth("carl", fmt.Sprint("wrong-", i))
+		return login.Header.Get("Authorization")
+	}
+	for name, show := range map[string]func(req *http.Request, i int){
+		"beside it in x-api-key": func(req *http.Request, i int) { req.Header["X-Api-Key"] = []string{annsKey, guess(i)} },
+		"as a bearer's":          func(req *http.Request, i int) { req.Header["Authorization"] = []string{"Bearer " + guess(i), "Bearer " + annsKey} },
+		"behind it in the path": func(req *http.Request, i int) {
+			req.URL.Path = "/k/" + annsKey + "/"
+			req.Header.Set("Authorization", "Bearer "+guess(i))
+		},
+	} {
+		v := visitor{g, client, "192.0.2." + strconv.Itoa(len(name)), ""}
+		for i := range 8 {
+			if a := v.visit(t, func(req *http.Request) { show(req, i) }); a.status != http.StatusOK || v.cookie != "" {
+				t.Fatalf("%s: got %d, cookie %q", name, a.status, v.cookie)
+			}
+		}
+		for i := range 8 {
+			want := http.StatusTooManyRequests
+			if i < 2 { // two guesses, and the key that is no password
+				want = http.StatusUnauthorized
+			}
+			a := v.visit(t, func(req *http.Request) { req.Header["Authorization"] = []string{guess(i), "Bearer " + annsKey} })
+			if a.status != want {
+				t.Errorf("%s: guess %d: got %d", name, i, a.status)
+			}
+		}
+	}
+}
+
+// A program shows a key and something else beside it, as Bytebot's does. The key goes on to open without that.
+func TestAKeyGoesOnToOpenWhateverIsBesideIt(t *testing.T) {
+	g := newGateway(t)
+	g.start(guardedSite(t, g, "1h"))
+	program, guesser := visitor{g, g.client("HTTP/1.1"), "192.0.2.1", ""}, visitor{g, g.client("HTTP/1.1"), "192.0.2.1", ""}
+	ask := func(constant string) answer {
+		return program.visit(t, func(req *http.Request) {
+			req.URL.Path = "/k/" + annsKey + "/"
+			req.Header.Set("Authorization", "Bearer "+constant)
+		})
+	}
+	for i := range 4 {
+		if a := ask("constant"); a.status != http.StatusOK || a.header.Get("Set-Cookie") != "" {
+			t.Errorf("got %d, %v", a.status, a.header)
+		}
+		guesser.visit(t, password(fmt.Sprint("wrong-", i)))
+	}
+	if a := guesser.visit(t, password("wrong-5")); a.status != http.StatusTooManyRequests {
+		t.Errorf("got %d", a.status)
+	}
+	for _, constant := range []string{"constant", "another"} {
+		if a := ask(constant); a.status != http.StatusOK {
+			t.Errorf("%s: got %d", constant, a.status)
+		}
+	}
+	// The path is as it came.
+	a := program.visit(t, func(req *http.Request) {
+		req.URL.Path = "/k/" + bensKey + "/"
+		req.Header.Set("X-Api-Key", annsKey)
+	})
+	if a.status != http.StatusTooManyRequests {
+		t.Errorf("got %d", a.status)
+	}
+}
+
 func TestALockoutEnds(t *testing.T) {
 	g := newGateway(t)
 	g.start(guardedSite(t, g, "1s"))

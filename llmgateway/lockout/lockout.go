@@ -134,8 +134,13 @@ func (g *Guard) sum(purpose string, parts ...string) (s sum) {
 	return s
 }
 
-// token returns what shows that credentials have opened before.
-func (g *Guard) token(credentials []string) string {
-	s := g.sum("token", credentials...)
+// knownAs names a credential that has opened from an address.
+func (g *Guard) knownAs(from netip.Prefix, credential string) sum {
+	return g.sum("known", from.String(), credential)
+}
+
+// token returns what shows that a credential has opened before.
+func (g *Guard) token(credential string) string {
+	s := g.sum("token", credential)
 	return base64.RawURLEncoding.EncodeToString(s[:])
 }

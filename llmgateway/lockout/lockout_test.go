@@ -190,7 +190,7 @@ func TestWhoWasLetInFromTheAddressGoesOn(t *testing.T) {
 	g := newGuard(t)
 	try, _ := g.Admit(home, []string{right}, "", start)
 	try.Opened()
-	try.Remember()
+	try.Remember(right)
 	try.End()
 	lockOut(t, g, home, start)
 	for range 20 {
@@ -201,9 +201,11 @@ func TestWhoWasLetInFromTheAddressGoesOn(t *testing.T) {
 		try.Opened()
 		try.End()
 	}
-	if wait, _ := attempt(g, home, start, right, "another"); wait == 0 {
-		t.Error("another is let in beside it")
+	beside, wait := g.Admit(home, []string{"another", right}, "", start)
+	if wait == 0 || beside == nil || !slices.Equal(beside.Credentials(), []string{right}) {
+		t.Errorf("another is let in beside it: got %v, %v", beside, wait)
 	}
+	beside.End()
 	lockOut(t, g, away, start)
 	if wait, _ := attempt(g, away, start, right); wait == 0 {
 		t.Error("it is let in from where it was never right")
@@ -235,7 +237,7 @@ func TestATokenLetsItsCredentialInFromAnywhere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	foreign := other.token([]string{right})
+	foreign := other.token(right)
 	for _, test := range []struct{ credential, token string }{
 		{right, ""},
 		{right, token[1:]},
@@ -251,12 +253,41 @@ func TestATokenLetsItsCredentialInFromAnywhere(t *testing.T) {
 	}
 }
 
+// Whoever has a key of their own cannot have guesses let in beside it.
+func TestWhatComesBesideARightCredentialIsAGuess(t *testing.T) {
+	g := newGuard(t)
+	for i := range 20 {
+		try, wait := g.Admit(home, []string{fmt.Sprint("wrong ", i), right}, "", start)
+		if wait != 0 {
+			t.Fatalf("got %v", wait)
+		}
+		try.Opened()
+		try.Remember(right)
+		if got := try.Token(); got != "" {
+			t.Fatalf("got the token %s for several", got)
+		}
+		try.End()
+	}
+	for i := range 2 { // two guesses, and the key that was no password
+		try, wait := g.Admit(home, []string{fmt.Sprint("wrong ", i), right}, "", start)
+		if wait != 0 {
+			t.Fatalf("guess %d: got %v", i, wait)
+		}
+		if locked := try.Refused(start); locked != (i == 1) {
+			t.Errorf("guess %d: got %t", i, locked)
+		}
+	}
+	if try, _ := g.Admit(home, []string{"wrong 2", right}, "", start); try != nil {
+		t.Errorf("what has been refused lets in %q", try.Credentials())
+	}
+}
+
 // Whoever was given a token and guesses on with it gains nothing.
 func TestATokensCredentialCountsOnceItIsRefused(t *testing.T) {
 	g := newGuard(t)
 	attempt(g, home, start, "one")
 	attempt(g, home, start, "two")
-	try, _ := g.Admit(home, []string{right}, g.token([]string{right}), start)
+	try, _ := g.Admit(home, []string{right}, g.token(right), start)
 	if !try.Refused(start) {
 		t.Error("three wrong ones do not lock out")
 	}
@@ -344,7 +375,7 @@ func TestManyMayAskAtOnce(t *testing.T) {
 					try.Refused(start)
 				case 1:
 					try.Opened()
-					try.Remember()
+					try.Remember(fmt.Sprint(worker, i%5))
 				}
 				try.End()
 				g.Lockouts(start)

@@ -11,8 +11,7 @@ import (
 type Try struct {
 	guard       *Guard
 	client      netip.Prefix
-	credentials []string
-	known       sum
+	credentials []string // what may be looked at
 	hasToken    bool
 	guesses     []sum // what counts as wrong until it is known to be right; none if it was known before
 	decided     bool  // guarded by the guard's lock
@@ -24,34 +23,55 @@ const busy = time.Second
 // Admit asks whether the credentials that came from an address may be looked at. If not, it returns how long to wait. token
 // is what [Try.Token] gave to whoever asks, if anything. There must be a credential.
 //
+// If it returns both a try and how long to wait, nothing but the try's Credentials may be looked at, which are those that
+// [Try.Remember] was told of: whatever comes beside a key that is known is as little known as if it came alone.
+//
 // One that is being looked at counts as wrong until it is known not to be, so that nobody gains by guessing all at once. The
 // same one counts once, however often it comes: a program that goes on with an old key guesses nothing.
 func (g *Guard) Admit(from netip.Addr, credentials []string, token string, now time.Time) (*Try, time.Duration) {
 	t := &Try{guard: g, client: Client(from), credentials: credentials}
-	t.known = g.sum("known", append([]string{t.client.String()}, credentials...)...)
-	t.hasToken = token != "" && subtle.ConstantTimeCompare([]byte(token), []byte(g.token(credentials))) == 1
+	if len(credentials) > g.settings.Attempts { // it would take long to hash them all
+		return nil, g.settings.Duration
+	}
+	t.hasToken = token != "" && len(credentials) == 1 &&
+		subtle.ConstantTimeCompare([]byte(token), []byte(g.token(credentials[0]))) == 1
 	if t.hasToken {
 		return t, 0
 	}
-	many := len(credentials) > g.settings.Attempts
-	if !many { // or it would take long to hash them all
-		for _, credential := range credentials {
-			t.guesses = append(t.guesses, g.sum("guess", credential))
-		}
+	names := make([]sum, len(credentials))
+	for i, credential := range credentials {
+		names[i] = g.knownAs(t.client, credential)
 	}
 
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if _, ok := g.known.GetIfPresent(t.known); ok {
-		t.guesses = nil
+	var known []string
+	for i, credential := range credentials {
+		if _, ok := g.known.GetIfPresent(names[i]); ok {
+			known = append(known, credential)
+			continue
+		}
+		t.guesses = append(t.guesses, g.sum("guess", credential))
+	}
+	if len(t.guesses) == 0 {
 		return t, 0
 	}
-	if many {
-		return nil, g.settings.Duration
+	wait := g.open(t, now)
+	if wait == 0 {
+		return t, 0
 	}
+	if len(known) == 0 {
+		return nil, wait
+	}
+	t.credentials, t.guesses = known, nil
+	return t, wait
+}
+
+// open counts a try's guesses as being looked at, or returns how long to wait until that can be. The lock is held.
+func (g *Guard) open(t *Try, now time.Time) (wait time.Duration) {
 	c := g.client(t.client)
 	if wait := c.until.Sub(now); wait > 0 {
-		return nil, wait
+		return wait
 	}
 	c.forget(now.Add(-g.settings.Window))
 	before := len(c.guesses)
@@ -60,12 +80,12 @@ func (g *Guard) Admit(from netip.Addr, credentials []string, token string, now t
 	}
 	if len(c.guesses) > g.settings.Attempts {
 		c.guesses = c.guesses[:before]
-		return nil, busy
+		return busy
 	}
 	for _, s := range t.guesses {
 		c.find(s).open++
 	}
-	return t, 0
+	return 0
 }
 
 // client returns what is known of an address, which is nothing if it is new. The lock is held.
@@ -81,6 +101,9 @@ func (g *Guard) client(of netip.Prefix) *client {
 // Client is the address that the request came from, or its network.
 func (t *Try) Client() netip.Prefix { return t.client }
 
+// Credentials are what may be looked at.
+func (t *Try) Credentials() []string { return t.credentials }
+
 // Refused says that the credentials were wrong. It reports whether the address is kept out from now on for that.
 func (t *Try) Refused(now time.Time) bool {
 	g := t.guard
@@ -90,20 +113,16 @@ func (t *Try) Refused(now time.Time) bool {
 		return false
 	}
 	t.decided = true
-	g.known.Invalidate(t.known)
+	for _, credential := range t.credentials { // some may have been right once
+		g.known.Invalidate(g.knownAs(t.client, credential))
+	}
 	c := g.client(t.client)
 	t.close(c)
 	if c.until.After(now) {
 		return false
 	}
-	guesses := t.guesses
-	if guesses == nil { // they were right once
-		for _, credential := range t.credentials {
-			guesses = append(guesses, g.sum("guess", credential))
-		}
-	}
-	for _, s := range guesses {
-		c.add(s).refused = now
+	for _, credential := range t.credentials {
+		c.add(g.sum("guess", credential)).refused = now
 	}
 	c.forget(now.Add(-g.settings.Window))
 	if c.wrong() < g.settings.Attempts {
@@ -160,23 +179,26 @@ func (t *Try) close(c *client) {
 	}
 }
 
-// Remember lets the same credentials in from the same address from now on, also while it is kept out for what others do there,
-// until they are refused. It is for credentials that nobody finds by trying: for them, an address that is kept out can
+// Remember lets one of the credentials in from the same address from now on, also while it is kept out for what others do
+// there, until it is refused. It is for credentials that nobody finds by trying: for them, an address that is kept out can
 // try as many as it likes.
-func (t *Try) Remember() {
-	t.guard.mu.Lock()
-	defer t.guard.mu.Unlock()
-	if _, ok := t.guard.known.GetIfPresent(t.known); !ok {
-		t.guard.known.Set(t.known, struct{}{})
+func (t *Try) Remember(credential string) {
+	g := t.guard
+	known := g.knownAs(t.client, credential)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if _, ok := g.known.GetIfPresent(known); !ok {
+		g.known.Set(known, struct{}{})
 	}
 }
 
-// Token returns what lets the same credentials in from any address from now on, if it comes with them, or nothing if it has
+// Token returns what lets the same credential in from any address from now on, if it comes with it, or nothing if it has
 // come already. It is for passwords, which could be found by trying if the right one alone got in: whoever is given the token
-// has known the password. It says nothing of either, and is worth nothing without the password.
+// has known the password. It says nothing of either, and is worth nothing without the password. Of several credentials
+// nobody says which one was right, so there is none for them.
 func (t *Try) Token() string {
-	if t.hasToken {
+	if t.hasToken || len(t.credentials) != 1 {
 		return ""
 	}
-	return t.guard.token(t.credentials)
+	return t.guard.token(t.credentials[0])
 }
