@@ -205,6 +205,10 @@ func TestTheDesktopReachesNothing(t *testing.T) {
 		{d.url("http", "localhost", "LLM_AGENT_PORT"), ""},
 		{d.url("http", "localhost", "BYTEBOT_UI_PORT"), ""},
 		{d.url("http", "localhost", "DESK_PORT"), ""},
+		{d.url("http", "api.localhost", "HTTP_PORT"), ""},
+		{d.url("http", "bytebot.localhost", "HTTP_PORT"), ""},
+		{d.url("http", "caddy", "HTTP_PORT"), ""},
+		{d.url("https", "caddy", "HTTPS_PORT"), "api.localhost"},
 	} {
 		for _, protocol := range []string{"HTTP/1.1", "HTTP/2.0"} {
 			if protocol == "HTTP/2.0" && strings.HasPrefix(site.url, "http:") {
@@ -237,7 +241,7 @@ func TestTheDesktopReachesNothing(t *testing.T) {
 func TestEverySiteIsKnown(t *testing.T) {
 	d := &door{gateway: newGateway(t)}
 	keyless := []string{"127.0.0.1:7000 *", "127.0.0.1:7000 127.0.0.1", "127.0.0.1:7000 localhost"}
-	api := []string{"0.0.0.0:7001 *", "0.0.0.0:80 llm.example.com", "0.0.0.0:443 llm.example.com"}
+	api := []string{"0.0.0.0:7001 *", "0.0.0.0:80 *", "0.0.0.0:80 llm.example.com", "0.0.0.0:443 *", "0.0.0.0:443 llm.example.com"}
 	bytebot := []string{
 		"0.0.0.0:80 bytebot.example.com", "0.0.0.0:443 bytebot.example.com",
 		"0.0.0.0:9992 *", "0.0.0.0:9992 127.0.0.1", "0.0.0.0:9992 localhost", "0.0.0.0:4000 *", "0.0.0.0:9990 *",
@@ -316,10 +320,19 @@ func TestPlainHTTPIsRedirectedAndOtherNamesAreNot(t *testing.T) {
 			t.Errorf("%s: got %d, %s", host, a.status, a.header.Get("Location"))
 		}
 	}
-	for port, path := range map[string]string{"LLM_PORT": "/v1/models", "BYTEBOT_UI_PORT": "/"} {
+	for port, path := range map[string]string{"LLM_PORT": "/v1/models", "BYTEBOT_UI_PORT": "/", "HTTP_PORT": "/"} {
 		for _, host := range []string{"evil.example", "caddy", "localhost.evil.example"} {
 			if a := d.call(t, client, "GET", d.url("http", host, port)+path, ""); a.status != http.StatusMisdirectedRequest {
 				t.Errorf("%s %s: got %d", port, host, a.status)
+			}
+		}
+	}
+	// A certificate for one name does not open another.
+	for _, protocol := range protocols {
+		client := d.client(protocol, "api.localhost", "")
+		for _, host := range []string{"evil.example", "caddy", "127.0.0.1"} {
+			if a := d.call(t, client, "GET", d.url("https", host, "HTTPS_PORT")+"/v1/models", "", "X-Api-Key", ownerKey); a.status != http.StatusMisdirectedRequest {
+				t.Errorf("%s %s: got %d %s", protocol, host, a.status, a.body)
 			}
 		}
 	}
