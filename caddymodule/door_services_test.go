@@ -236,15 +236,15 @@ func TestTheDesktopReachesNothing(t *testing.T) {
 	}
 }
 
-// Every site that the configuration has is one that these tests visit. The keyless ones are on loopback, whatever the others
-// are bound to.
+// Every site that the configuration has is one that these tests visit. Those without TLS are on loopback, whatever the others
+// are bound to, unless somebody says otherwise: one of them is the way to the desktop.
 func TestEverySiteIsKnown(t *testing.T) {
 	d := &door{gateway: newGateway(t)}
 	keyless := []string{"127.0.0.1:7000 *", "127.0.0.1:7000 127.0.0.1", "127.0.0.1:7000 localhost"}
-	api := []string{"0.0.0.0:7001 *", "0.0.0.0:80 *", "0.0.0.0:80 llm.example.com", "0.0.0.0:443 *", "0.0.0.0:443 llm.example.com"}
+	api := []string{"127.0.0.1:7001 *", "0.0.0.0:80 *", "0.0.0.0:80 llm.example.com", "0.0.0.0:443 *", "0.0.0.0:443 llm.example.com"}
 	bytebot := []string{
 		"0.0.0.0:80 bytebot.example.com", "0.0.0.0:443 bytebot.example.com",
-		"0.0.0.0:9992 *", "0.0.0.0:9992 127.0.0.1", "0.0.0.0:9992 localhost", "0.0.0.0:4000 *", "0.0.0.0:9990 *",
+		"127.0.0.1:9992 *", "127.0.0.1:9992 127.0.0.1", "127.0.0.1:9992 localhost", "127.0.0.1:4000 *", "127.0.0.1:9990 *",
 	}
 	for sites, want := range map[string][]string{
 		"local":   append(slices.Clone(keyless), "127.0.0.1:443 localhost"),

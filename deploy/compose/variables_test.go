@@ -70,7 +70,7 @@ func TestVariablesOfComposeAreDescribed(t *testing.T) {
 func TestVariablesOfTheCaddyfileAreDescribed(t *testing.T) {
 	// What a container has no use for changing, and so is in the Caddyfile's own words only.
 	fixed := []string{
-		"BYTEBOT_DESKTOP", "BYTEBOT_UI", "DESK_PORT", "LLM_AGENT_PORT", "LLM_API_PORT", "LLM_BIND",
+		"BYTEBOT_DESKTOP", "BYTEBOT_UI", "DESK_PORT", "LLM_AGENT_PORT", "LLM_API_PORT", "LLM_BIND", "LLM_PRIVATE_BIND",
 	}
 	// What means the machine's port outside and the container's inside, see compose.yml.
 	published := []string{"HTTP_PORT", "HTTPS_PORT", "LLM_PORT", "BYTEBOT_UI_PORT"}
