@@ -38,6 +38,13 @@ func TestOnlyCaddyPublishesPorts(t *testing.T) {
 	}
 }
 
+// TestServicesReachCaddy checks that caddy listens to other containers where the Caddyfile by itself would not.
+func TestServicesReachCaddy(t *testing.T) {
+	if got := load(t, "compose.yml", nil).Services["caddy"].Environment["LLM_PRIVATE_BIND"]; got == nil || *got != "0.0.0.0" {
+		t.Errorf("LLM_PRIVATE_BIND: got %v", got)
+	}
+}
+
 // TestWhoMeetsWhom checks which services share a network; what share none do not reach each other.
 func TestWhoMeetsWhom(t *testing.T) {
 	project := load(t, "compose.yml", nil)
