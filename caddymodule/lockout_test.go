@@ -241,7 +241,9 @@ func TestAKeyLetsNoGuessesIn(t *testing.T) {
 	}
 	for name, show := range map[string]func(req *http.Request, i int){
 		"beside it in x-api-key": func(req *http.Request, i int) { req.Header["X-Api-Key"] = []string{annsKey, guess(i)} },
-		"as a bearer's":          func(req *http.Request, i int) { req.Header["Authorization"] = []string{"Bearer " + guess(i), "Bearer " + annsKey} },
+		"as a bearer's": func(req *http.Request, i int) {
+			req.Header["Authorization"] = []string{"Bearer " + guess(i), "Bearer " + annsKey}
+		},
 		"behind it in the path": func(req *http.Request, i int) {
 			req.URL.Path = "/k/" + annsKey + "/"
 			req.Header.Set("Authorization", "Bearer "+guess(i))
