@@ -134,11 +134,6 @@ func (g *Guard) sum(purpose string, parts ...string) (s sum) {
 	return s
 }
 
-// knownAs names a credential that has opened from an address.
-func (g *Guard) knownAs(from netip.Prefix, credential string) sum {
-	return g.sum("known", from.String(), credential)
-}
-
 // token returns what shows that a credential has opened before.
 func (g *Guard) token(credential string) string {
 	s := g.sum("token", credential)

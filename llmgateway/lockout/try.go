@@ -9,12 +9,19 @@ import (
 // Try is a request whose credentials are about to be looked at. Whoever has it says what became of it with
 // [Try.Opened] or [Try.Refused], of which the first counts, and in any case with [Try.End].
 type Try struct {
-	guard       *Guard
-	client      netip.Prefix
-	credentials []string // what may be looked at
-	hasToken    bool
-	guesses     []sum // what counts as wrong until it is known to be right; none if it was known before
-	decided     bool  // guarded by the guard's lock
+	guard    *Guard
+	client   netip.Prefix
+	shown    []credential // what may be looked at
+	hasToken bool
+	guesses  []sum // what counts as wrong until it is known to be right; none if it was known before
+	decided  bool  // guarded by the guard's lock
+}
+
+// credential is one that came from an address, and what it is called: where it has opened, and where it is a guess. Hashing
+// takes a while, and so is done once, and while nobody waits for it.
+type credential struct {
+	text         string
+	known, guess sum
 }
 
 // busy is how long an address has to wait while as many guesses of its as may be wrong are still being looked at.
@@ -29,29 +36,28 @@ const busy = time.Second
 // One that is being looked at counts as wrong until it is known not to be, so that nobody gains by guessing all at once. The
 // same one counts once, however often it comes: a program that goes on with an old key guesses nothing.
 func (g *Guard) Admit(from netip.Addr, credentials []string, token string, now time.Time) (*Try, time.Duration) {
-	t := &Try{guard: g, client: Client(from), credentials: credentials}
 	if len(credentials) > g.settings.Attempts { // it would take long to hash them all
 		return nil, g.settings.Duration
+	}
+	t := &Try{guard: g, client: Client(from)}
+	for _, text := range credentials {
+		t.shown = append(t.shown, credential{text, g.sum("known", t.client.String(), text), g.sum("guess", text)})
 	}
 	t.hasToken = token != "" && len(credentials) == 1 &&
 		subtle.ConstantTimeCompare([]byte(token), []byte(g.token(credentials[0]))) == 1
 	if t.hasToken {
 		return t, 0
 	}
-	names := make([]sum, len(credentials))
-	for i, credential := range credentials {
-		names[i] = g.knownAs(t.client, credential)
-	}
 
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	var known []string
-	for i, credential := range credentials {
-		if _, ok := g.known.GetIfPresent(names[i]); ok {
-			known = append(known, credential)
+	var known []credential
+	for _, c := range t.shown {
+		if _, ok := g.known.GetIfPresent(c.known); ok {
+			known = append(known, c)
 			continue
 		}
-		t.guesses = append(t.guesses, g.sum("guess", credential))
+		t.guesses = append(t.guesses, c.guess)
 	}
 	if len(t.guesses) == 0 {
 		return t, 0
@@ -63,7 +69,7 @@ func (g *Guard) Admit(from netip.Addr, credentials []string, token string, now t
 	if len(known) == 0 {
 		return nil, wait
 	}
-	t.credentials, t.guesses = known, nil
+	t.shown, t.guesses = known, nil
 	return t, wait
 }
 
@@ -102,7 +108,13 @@ func (g *Guard) client(of netip.Prefix) *client {
 func (t *Try) Client() netip.Prefix { return t.client }
 
 // Credentials are what may be looked at.
-func (t *Try) Credentials() []string { return t.credentials }
+func (t *Try) Credentials() []string {
+	all := make([]string, len(t.shown))
+	for i, c := range t.shown {
+		all[i] = c.text
+	}
+	return all
+}
 
 // Refused says that the credentials were wrong. It reports whether the address is kept out from now on for that.
 func (t *Try) Refused(now time.Time) bool {
@@ -113,16 +125,16 @@ func (t *Try) Refused(now time.Time) bool {
 		return false
 	}
 	t.decided = true
-	for _, credential := range t.credentials { // some may have been right once
-		g.known.Invalidate(g.knownAs(t.client, credential))
+	for _, shown := range t.shown { // some may have been right once
+		g.known.Invalidate(shown.known)
 	}
 	c := g.client(t.client)
 	t.close(c)
 	if c.until.After(now) {
 		return false
 	}
-	for _, credential := range t.credentials {
-		c.add(g.sum("guess", credential)).refused = now
+	for _, shown := range t.shown {
+		c.add(shown.guess).refused = now
 	}
 	c.forget(now.Add(-g.settings.Window))
 	if c.wrong() < g.settings.Attempts {
@@ -182,13 +194,17 @@ func (t *Try) close(c *client) {
 // Remember lets one of the credentials in from the same address from now on, also while it is kept out for what others do
 // there, until it is refused. It is for credentials that nobody finds by trying: for them, an address that is kept out can
 // try as many as it likes.
-func (t *Try) Remember(credential string) {
+func (t *Try) Remember(right string) {
 	g := t.guard
-	known := g.knownAs(t.client, credential)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if _, ok := g.known.GetIfPresent(known); !ok {
-		g.known.Set(known, struct{}{})
+	for _, c := range t.shown {
+		if c.text != right {
+			continue
+		}
+		if _, ok := g.known.GetIfPresent(c.known); !ok {
+			g.known.Set(c.known, struct{}{})
+		}
 	}
 }
 
@@ -197,8 +213,8 @@ func (t *Try) Remember(credential string) {
 // has known the password. It says nothing of either, and is worth nothing without the password. Of several credentials
 // nobody says which one was right, so there is none for them.
 func (t *Try) Token() string {
-	if t.hasToken || len(t.credentials) != 1 {
+	if t.hasToken || len(t.shown) != 1 {
 		return ""
 	}
-	return t.guard.token(t.credentials[0])
+	return t.guard.token(t.shown[0].text)
 }
