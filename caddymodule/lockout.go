@@ -32,7 +32,8 @@ func init() {
 // wrong, what comes from the address is answered with the status 429 and Retry-After, and nobody looks at what it brings.
 //
 // Addresses may be shared. So a key that `llm_auth` has taken goes on to open where it did, and whoever has logged in with
-// `basic_auth` has a cookie since, with which the same login goes on to open. What is right never counts.
+// `basic_auth` has a cookie since, with which the same login goes on to open. Such a key goes on without what else comes with
+// it, and the cookie is for a login that comes alone. What is right never counts.
 //
 // An address is Caddy's `{client_ip}`, which heeds `trusted_proxies`, or the network of 64 bits that an IPv6 address is in.
 // Handlers with equal settings count together, also over reloads.
