@@ -40,7 +40,7 @@ COPY llmgateway/ llmgateway/
 RUN mkdir -p /out/usr/bin \
 	&& GOAMD64="$GOAMD64" scripts/go.sh run ./caddymodule/cmd/build -o /out/usr/bin/caddy
 # What the image needs besides.
-COPY deploy/container/llmgateway-healthcheck deploy/container/llmgateway-start /out/usr/local/bin/
+COPY deploy/container/llmgateway-admin deploy/container/llmgateway-healthcheck deploy/container/llmgateway-start /out/usr/local/bin/
 COPY Caddyfile /out/etc/caddy/
 COPY deploy/caddy/ /out/etc/caddy/deploy/caddy/
 COPY models/starter.gguf models/starter-mmproj.gguf /out/models/

@@ -198,6 +198,9 @@ func problemOfEngine(t *testing.T, words []string) string {
 		if args[0] == "exec" && args[2] == "caddy" {
 			return problemOfCaddy(t, args[3:])
 		}
+		if args[0] == "exec" && strings.HasPrefix(args[2], "llmgateway-") {
+			return missingFile("deploy/container/" + args[2])
+		}
 		return ""
 	case "build", "buildx":
 		for i, arg := range args {

@@ -2,6 +2,8 @@
 package container
 
 import (
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -259,5 +261,37 @@ func TestHealthcheckTellsHealthFromSickness(t *testing.T) {
 	server.Close()
 	if out, err := run(t, "", env, "llmgateway-healthcheck"); err == nil {
 		t.Errorf("gone: %s", out)
+	}
+}
+
+func TestTheAdminAPIIsAskedFromInside(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.Method + " " + r.Host + r.URL.Path {
+		case "GET " + r.Context().Value(http.LocalAddrContextKey).(net.Addr).String() + "/llm/status":
+			_, _ = io.WriteString(w, "{\"in_flight\":\n0}\n")
+		case "POST " + r.Host + "/llm/cache/purge":
+			_, _ = io.WriteString(w, "purged")
+		default:
+			http.Error(w, "nobody", http.StatusNotFound)
+		}
+	}))
+	defer server.Close()
+	env := []string{"CADDY_ADMIN=" + strings.TrimPrefix(server.URL, "http://")}
+	for _, test := range []struct {
+		args []string
+		want string
+		ok   bool
+	}{
+		{[]string{"/llm/status"}, "{\"in_flight\":\n0}", true},
+		{[]string{"/llm/cache/purge", "POST"}, "purged", true},
+		{[]string{"/llm/cache/purge"}, "nobody\nllmgateway-admin: HTTP/1.0 404 Not Found", false},
+		{nil, "llmgateway-admin: say what to ask, such as /llm/status, or /llm/cache/purge POST", false},
+	} {
+		if got, err := run(t, "", env, "llmgateway-admin", test.args...); got != test.want || (err == nil) != test.ok {
+			t.Errorf("%q: got %q, %v", test.args, got, err)
+		}
+	}
+	if _, err := os.Stat("llmgateway-admin"); err != nil || !strings.Contains(read(t, "Dockerfile"), "llmgateway-admin ") {
+		t.Errorf("the image has no llmgateway-admin: %v", err)
 	}
 }
