@@ -204,7 +204,7 @@ func credentialsOf(r *http.Request) (credentials []string) {
 	return credentials
 }
 
-// credentialOf returns what a header field Authorization tells.
+// credentialOf returns the key or login that a header field tells.
 func credentialOf(field string) string {
 	if key, ok := keys.FromBearer(field); ok {
 		return key
@@ -217,11 +217,11 @@ func leaveOnly(r *http.Request, some []string) bool {
 	if key, _, ok := keys.FromPath(r.URL.EscapedPath()); ok && !slices.Contains(some, key) {
 		return false
 	}
-	for name, credential := range map[string]func(string) string{"X-Api-Key": strings.Clone, "Authorization": credentialOf} {
+	for _, name := range []string{"X-Api-Key", "Authorization"} {
 		fields := r.Header.Values(name)
 		r.Header.Del(name)
 		for _, field := range fields {
-			if slices.Contains(some, credential(field)) {
+			if slices.Contains(some, credentialOf(field)) {
 				r.Header.Add(name, field)
 			}
 		}
