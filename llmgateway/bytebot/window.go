@@ -71,7 +71,7 @@ func (t *attempt) fewer(s *shape) (out int) {
 		t.size -= picture.part.end - picture.part.start
 	}
 	if windowed {
-		t.prompt = f.used[len(f.used)-1]
+		t.prompt = f.measures[len(f.measures)-1].used
 	}
 	if left.turns.end > left.turns.start {
 		s.left = left.turns
