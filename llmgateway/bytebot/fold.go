@@ -46,7 +46,7 @@ type fold struct {
 
 // run returns what is left out of the whole conversation.
 func (f *fold) run() omission {
-	f.out.turns.start = f.c.firstWords() + 1
+	f.out.turns.start = min(f.c.firstWords()+1, len(f.c.messages))
 	f.out.turns.end = f.out.turns.start
 	for i := range f.measures {
 		f.measures[i].used = f.measures[i].rest
@@ -134,7 +134,13 @@ func (f *fold) dropTurn() bool {
 		f.measures[i].used -= total(f.measures[i].messages[f.out.turns.end:next])
 	}
 	f.out.turns.end = next
-	for f.out.images < f.seen && f.c.images[f.out.images].message < next {
+	within := f.out.images // up to the last image of what is left out; before it there may be some that the first words show
+	for i := within; i < f.seen && f.c.images[i].message < next; i++ {
+		if f.c.images[i].message >= f.out.turns.start {
+			within = i + 1
+		}
+	}
+	for f.out.images < within {
 		f.dropImage()
 	}
 	return true
@@ -161,12 +167,28 @@ func (c *conversation) firstWords() int {
 func (c *conversation) tokens(req *llmgateway.Request) (messages, images []int, rest int) {
 	messages, rest = openai.MessageTokens(req)
 	for _, picture := range c.images {
-		size, _ := picture.size(c.body)
-		more := max(tokens.Image(size.X, size.Y)-tokensOfText, 0)
+		more := tokens.LowDetail
+		if size, _ := picture.size(c.body); !picture.low {
+			more = tokens.Image(size.X, size.Y)
+		}
+		more -= tokensOfText
 		images = append(images, more)
 		messages[picture.message] -= more
 	}
 	return messages, images, rest
+}
+
+// saved returns about how many bytes are left out.
+func (c *conversation) saved(out omission) (n int) {
+	for _, m := range c.messages[out.turns.start:out.turns.end] {
+		n += m.end - m.start
+	}
+	for _, picture := range c.images[:out.images] {
+		if picture.message < out.turns.start || picture.message >= out.turns.end {
+			n += picture.part.end - picture.part.start
+		}
+	}
+	return n
 }
 
 // bytes returns how many bytes the conversation has.

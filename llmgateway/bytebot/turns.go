@@ -1,8 +1,8 @@
 package bytebot
 
 import (
-	"cmp"
 	"bytes"
+	"cmp"
 	"strconv"
 )
 
