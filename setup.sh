@@ -23,10 +23,10 @@ esac
 
 image=localhost/llmgateway:latest
 
-# current prints a variable's value in the new file, the last one as Caddy does, without quotes.
+# current prints a variable's value in the new file, the last one as Caddy does, without quotes and comment.
 current() {
 	sed -nE "s/^[[:space:]]*(export )?$1=(.*)\$/\\2/p" "$new" | tail -n 1 |
-		sed -E "s/\r\$//; s/[[:space:]]+\$//; s/^\"(.*)\"\$/\\1/; s/^'(.*)'\$/\\1/"
+		sed -E "s/\r\$//; s/^([^\"'].*|\"[^\"]*\"|'[^']*')?[[:space:]]+#.*\$/\\1/; s/[[:space:]]+\$//; s/^\"(.*)\"\$/\\1/; s/^'(.*)'\$/\\1/"
 }
 
 # fill sets a variable that is empty or missing in the new file; the value arrives in an environment variable of awk's, since
@@ -81,10 +81,11 @@ umask 077
 env_file=.env
 [ ! -L .env ] || env_file=$(readlink -f .env)
 new=$(mktemp "$env_file.XXXXXX")
-trap 'rm -f "$new" "$new.next"' EXIT
+trap 'rm -f "$new" "$new.next" "$new.old"' EXIT
 filled=()
 if [ -e "$env_file" ]; then
-	cat "$env_file" >"$new"
+	cat "$env_file" >"$new.old"
+	cat "$new.old" >"$new"
 	[ -z "$(tail -c 1 "$new")" ] || echo >>"$new"
 else
 	cat .env.example >"$new"
@@ -126,7 +127,14 @@ if [ ${#filled[@]} = 0 ]; then
 	exit
 fi
 chmod 600 "$new"
-mv -f "$new" "$env_file"
+# Hashing takes a second, in which somebody else may have written it: what would then be printed here is in no file.
+if [ -e "$new.old" ]; then
+	cmp -s "$new.old" "$env_file" || die "$env_file was changed meanwhile; it is as it was then, please run this again"
+	mv -f "$new" "$env_file"
+elif ! ln "$new" "$env_file" 2>/dev/null; then
+	[ ! -e "$env_file" ] || die "$env_file was written meanwhile, by another setup.sh perhaps; it is as it was then"
+	mv -f "$new" "$env_file" # where files have one name only
+fi
 say "$env_file is written: ${filled[*]}"
 if [ -n "$password" ]; then
 	user=$(new=$env_file current BYTEBOT_USER)

@@ -12,6 +12,7 @@ import (
 
 	// The gateway's Caddy has it, and config.yaml uses it.
 	_ "github.com/mholt/caddy-ratelimit"
+	"github.com/tidwall/gjson"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -97,6 +98,26 @@ func adaptedSettings(t *testing.T, text string) string {
 		b.WriteString(dashes + "error: " + err.Error() + "\n")
 	}
 	return b.String()
+}
+
+// Keys that clients put where they do not belong stay out of the log whichever file a gateway is set up with.
+func TestSettingsKeepMisplacedKeysOutOfTheLogAsTheCaddyfileDoes(t *testing.T) {
+	encoder := func(file, adapter string) string {
+		t.Helper()
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		config, _, err := caddyconfig.GetAdapter(adapter).Adapt(text, map[string]any{"filename": file})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return gjson.GetBytes(config, "logging.logs.default.encoder").Raw
+	}
+	want := encoder(filepath.Join(repository, "Caddyfile"), "caddyfile")
+	if got := encoder(filepath.Join(repository, "llmgateway", "config.yaml"), "llmgateway"); got != want || want == "" {
+		t.Errorf("got %s, want %s", got, want)
+	}
 }
 
 // FuzzSettingsAdapt looks for settings that are right and make a wrong Caddyfile, and for errors without a place.

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
 
 	"github.com/caddyserver/caddy/v2"
@@ -151,8 +153,12 @@ func (a *Auth) readFolder() error {
 	for _, entry := range entries {
 		path := filepath.Join(folder, entry.Name())
 		// What is mounted from a store of secrets is often a link.
-		if info, err := os.Stat(path); strings.HasPrefix(entry.Name(), ".") || err == nil && info.IsDir() {
+		info, err := os.Stat(path)
+		switch {
+		case strings.HasPrefix(entry.Name(), ".") || err == nil && info.IsDir():
 			continue
+		case err == nil && !info.Mode().IsRegular(): // reading a pipe would hold up every reload
+			return fmt.Errorf("%s is not a file", path)
 		}
 		text, err := os.ReadFile(path)
 		if err != nil {
@@ -270,6 +276,8 @@ func beginAnew(w http.ResponseWriter, r, again *http.Request) error {
 		return caddyhttp.Error(http.StatusInternalServerError, errors.New("there is no server to begin the request anew"))
 	}
 	caddyhttp.SetVar(r.Context(), caddyhttp.LogSkipVar, true)
+	// A span that is open already would tell the path as it came.
+	trace.SpanFromContext(r.Context()).SetAttributes(attribute.String("url.path", again.URL.Path))
 	w.Header().Del("Alt-Svc") // the server adds it again
 	server.ServeHTTP(w, again)
 	return nil

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"path/filepath"
 	"time"
 
@@ -28,8 +29,8 @@ func doctorCommand() *cobra.Command {
 		Short: "Finds out what keeps a gateway from working, and says how to mend it",
 		Long: `
 Looks at everything that a configuration needs: whether it is valid; whether remote
-providers answer and take their keys (they are asked for their list of models, which
-costs nothing); model files, and whether they fit into memory; ports, folders,
+providers answer and take their keys (they are asked for their list of models, or what
+they know of the key, which costs nothing); model files, and whether they fit into memory; ports, folders,
 certificates and clocks; and llama-server. Nothing is started or changed, and no key
 is printed.
 
@@ -144,6 +145,9 @@ func (n *needs) remotes() (remotes []doctor.Remote, err error) {
 		}
 		if r, ok := guest.(remoteProvider); ok {
 			remote := doctor.Remote{Name: p.name, Client: r.remote()}
+			if k, ok := guest.(interface{ keyURL() *url.URL }); ok {
+				remote.Key = k.keyURL()
+			}
 			if status := llmgateway.StatusOf(r); status.State == llmgateway.StateDisabled {
 				remote.Disabled = status.Detail
 			}

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/doctor"
+	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway/openai"
 )
 
 // plantedKey is what no output may hold.
@@ -62,9 +63,17 @@ func TestDoctorLooksAtAllThatAConfigurationNeeds(t *testing.T) {
 		w.WriteHeader(http.StatusUnauthorized)
 		_, _ = w.Write([]byte(r.Header.Get("Authorization")))
 	})
+	trusting := upstream(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/v1/key" {
+			w.WriteHeader(http.StatusUnauthorized)
+		}
+	})
 	g := newGateway(t)
 	site := fmt.Sprintf(`llm {
 		provider good openai %s {
+			api_key {env.PLANTED_KEY}
+		}
+		provider trusting openrouter %s {
 			api_key {env.PLANTED_KEY}
 		}
 		provider refused openai %s {
@@ -81,7 +90,10 @@ func TestDoctorLooksAtAllThatAConfigurationNeeds(t *testing.T) {
 		model m {
 			to good refused off near unset gone
 		}
-	}`, upstream(t, good), liar, starterModel(t), g.dir)
+		model n {
+			to trusting/n
+		}
+	}`, upstream(t, good), trusting, liar, starterModel(t), g.dir)
 	report, healthy := examine(t, g, g.caddyfile(site))
 	if healthy {
 		t.Error("all is said to be well")
@@ -93,6 +105,7 @@ func TestDoctorLooksAtAllThatAConfigurationNeeds(t *testing.T) {
 		{"configuration", "examined", doctor.OK},
 		{"provider", "good", doctor.OK},
 		{"provider", "refused", doctor.Failure},
+		{"provider", "trusting", doctor.Failure}, // though it lists its models
 		{"provider", "off", doctor.Warning},
 		{"clock", "good", doctor.OK},
 		{"model", "near", doctor.OK},
@@ -117,6 +130,25 @@ func TestDoctorLooksAtAllThatAConfigurationNeeds(t *testing.T) {
 	}
 	if files, _ := filepath.Glob(filepath.Join(g.dir, "*doctor*")); len(files) != 0 {
 		t.Errorf("left over: %v", files)
+	}
+}
+
+// The key goes to Hugging Face only where the provider is Hugging Face.
+func TestDoctorAsksHuggingFaceWhoseAKeyIs(t *testing.T) {
+	for base, want := range map[string]string{
+		"https://router.huggingface.co/v1": "https://huggingface.co/api/whoami-v2", "https://gateway.example/v1": "",
+	} {
+		client, err := openai.NewClient(base, plantedKey, nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		if u := (&HuggingFace{OpenAI{client: client}}).keyURL(); u != nil {
+			got = u.String()
+		}
+		if got != want {
+			t.Errorf("%s: got %q, want %q", base, got, want)
+		}
 	}
 }
 

@@ -62,6 +62,12 @@ func TestNoSecretShows(t *testing.T) {
 	for _, field := range []string{"Api-Key", "X-Goog-Api-Key", "X-Auth-Token"} {
 		note("field "+field, d.call(t, plain, "GET", d.url("http", "localhost", "LLM_API_PORT")+"/v1/models", "", field, ownerKey))
 	}
+	// A key that is for another site, or for none.
+	for _, port := range []string{"LLM_PORT", "BYTEBOT_UI_PORT", "DESK_PORT"} {
+		for _, header := range [][2]string{{"X-Api-Key", ownerKey}, {"Authorization", "Bearer " + ownerKey}} {
+			note("misplaced "+port+header[0], d.call(t, plain, "POST", d.url("http", "localhost", port)+"/v1/messages?key="+ownerKey, "{}", header[:]...))
+		}
+	}
 	note("openrouter", d.call(t, plain, "POST", d.url("http", "localhost", "LLM_API_PORT")+"/k/"+ownerKey+"/v1/chat/completions", chat("openrouter/auto", "hello", true)))
 	for protocol, client := range map[string]*http.Client{
 		"HTTP/1.1": d.client("HTTP/1.1", "bytebot.localhost", ""), "HTTP/2.0": d.client("HTTP/2.0", "bytebot.localhost", ""), "HTTP/3.0": d.client("HTTP/3.0", "bytebot.localhost", ""),
@@ -84,7 +90,7 @@ func TestNoSecretShows(t *testing.T) {
 
 	admin := &http.Client{Transport: &http.Transport{DialContext: (&net.Dialer{}).DialContext, DisableKeepAlives: true}}
 	for _, path := range []string{
-		"/config/", "/metrics", "/llm/engines", "/llm/memory", "/reverse_proxy/upstreams", "/pki/ca/local", "/debug/vars", "/debug/pprof/cmdline",
+		"/config/", "/metrics", "/llm/status", "/llm/engines", "/llm/memory", "/reverse_proxy/upstreams", "/pki/ca/local", "/debug/vars", "/debug/pprof/cmdline",
 		"/debug/pprof/goroutine?debug=2", "/nowhere",
 	} {
 		note("admin "+path, d.call(t, admin, "GET", "http://"+d.admin+path, ""))

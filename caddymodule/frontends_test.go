@@ -66,7 +66,7 @@ const handWritten = `http://localhost:7000, http://127.0.0.1:7000 {
 	route {
 		@foreign {
 			header Origin *
-			not header_regexp Origin ^https?://(localhost|127\.0\.0\.1)(:[0-9]+)?$
+			not vars_regexp {header.Origin} ^https?://(localhost|127\.0\.0\.1)(:[0-9]+)?$
 		}
 		respond @foreign "a page from elsewhere" 403
 		llm_health /health*

@@ -83,7 +83,9 @@ func (h *Health) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.H
 		return nil
 	}
 	w.Header().Set("Cache-Control", "no-store")
-	path := strings.TrimSuffix(r.URL.Path, "/")
+	// As Caddy's matchers read it: they let strangers through to this path and not to others.
+	path := strings.ToLower(caddyhttp.CleanPath(r.URL.Path, true))
+	path = strings.TrimSuffix(path, "/")
 	if strings.HasSuffix(path, "/liveliness") || strings.HasSuffix(path, "/liveness") {
 		return writeJSON(w, http.StatusOK, map[string]string{"status": "alive"})
 	}

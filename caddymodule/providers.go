@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"golang.org/x/net/http/httpguts"
@@ -226,7 +227,17 @@ func (HuggingFace) CaddyModule() caddy.ModuleInfo {
 
 // Provision implements caddy.Provisioner.
 func (p *HuggingFace) Provision(ctx caddy.Context) error {
-	return p.provision(ctx, "https://router.huggingface.co/v1", nil)
+	return p.provision(ctx, "https://"+huggingFaceRouter+"/v1", nil)
+}
+
+const huggingFaceRouter = "router.huggingface.co"
+
+// keyURL returns where Hugging Face says whose a key is. Its router lists models to everybody.
+func (p *HuggingFace) keyURL() *url.URL {
+	if p.client.BaseURL.Host != huggingFaceRouter {
+		return nil
+	}
+	return &url.URL{Scheme: "https", Host: "huggingface.co", Path: "/api/whoami-v2"}
 }
 
 // OpenRouter is OpenRouter's API. It is an `openai` provider with another default URL.
@@ -244,6 +255,9 @@ func (OpenRouter) CaddyModule() caddy.ModuleInfo {
 func (p *OpenRouter) Provision(ctx caddy.Context) error {
 	return p.provision(ctx, "https://openrouter.ai/api/v1", []llmgateway.Operation{llmgateway.Messages, llmgateway.Responses})
 }
+
+// keyURL returns where OpenRouter says what a key may do. It lists models to everybody.
+func (p *OpenRouter) keyURL() *url.URL { return p.client.BaseURL.JoinPath("key") }
 
 // takesModels reports whether a provider understands a list of models in a request.
 func takesModels(p llmgateway.Provider) bool {

@@ -113,6 +113,38 @@ func TestAttemptsAreSpansAndProvidersAreToldOfThem(t *testing.T) {
 	}
 }
 
+func TestSpansTellNoKey(t *testing.T) {
+	t.Setenv("OTEL_TRACES_EXPORTER", "memory")
+	t.Setenv("OTEL_BSP_SCHEDULE_DELAY", "10")
+	exported.Reset()
+	g := newGateway(t)
+	g.start(authSite(t, "tracing {\nspan door\n}", "tracing {\nspan room\n}"))
+	body := chat("small", "hello", false)
+	for way := range keyForms {
+		if a := g.with(g.client("HTTP/1.1"), way, annsKey, body); a.status != http.StatusOK {
+			t.Errorf("%s: got %d %s", way, a.status, a.body)
+		}
+		if a := g.with(g.client("HTTP/1.1"), way, unknownKey, body); a.status != http.StatusUnauthorized {
+			t.Errorf("%s: got %d %s", way, a.status, a.body)
+		}
+	}
+	behind := 0
+	await(t, "spans", func() bool {
+		behind = 0
+		for _, s := range exported.GetSpans() {
+			if s.Name == "room" {
+				behind++
+			}
+		}
+		return behind == len(keyForms)
+	})
+	for _, s := range exported.GetSpans() {
+		if text := fmt.Sprint(s); strings.Contains(text, annsKey) || strings.Contains(text, unknownKey) {
+			t.Errorf("%s tells a key: %s", s.Name, text)
+		}
+	}
+}
+
 func TestNothingIsTracedWithoutTheDirective(t *testing.T) {
 	var told atomic.Value
 	url := upstream(t, func(w http.ResponseWriter, r *http.Request) {

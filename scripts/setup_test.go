@@ -124,6 +124,40 @@ func TestSetupKeepsWhatIsThere(t *testing.T) {
 	}
 }
 
+// Passwords are printed once, so that one that is not in force would be found out at the door.
+func TestSetupKeepsWhatWasWrittenMeanwhile(t *testing.T) {
+	for name, before := range map[string]string{"a new file": "", "a file that was there": "LLM_KEY=sk-mine\n"} {
+		c := withSetup(t)
+		if before != "" {
+			c.write(".env", before, 0o600)
+		}
+		// Another one is ready while this one hashes.
+		c.write("bin/caddy", "#!/bin/sh\necho LLM_KEY=sk-theirs >.env && echo '"+someHash+"'\n", 0o755)
+		out, err := c.run("", "setup.sh")
+		if got := c.read(".env"); err == nil || got != "LLM_KEY=sk-theirs\n" || !strings.Contains(out, "meanwhile") || strings.Contains(out, "password, which") {
+			t.Errorf("%s: %v: %s, and .env is %q", name, err, out, got)
+		}
+		if left, err := filepath.Glob(filepath.Join(c.dir, ".env.?????*")); err != nil || len(left) != 1 {
+			t.Errorf("%s: it leaves files: %q, %v", name, left, err)
+		}
+	}
+}
+
+// A comment is no value to Caddy and to compose.
+func TestSetupFillsInWhatHasOnlyAComment(t *testing.T) {
+	c := withSetup(t)
+	c.write(".env", "LLM_KEY= # of the owner\nLLM_AGENT_KEY=sk-mine # of the agent\nPOSTGRES_PASSWORD='' # none\n", 0o600)
+	if out, err := c.run("", "setup.sh"); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	got := c.read(".env")
+	for name, times := range map[string]int{"LLM_KEY": 2, "LLM_AGENT_KEY": 1, "POSTGRES_PASSWORD": 2, "DATABASE_URL": 1} {
+		if strings.Count(got, "\n"+name+"=")+strings.Count(got[:len(name)+1], name+"=") != times {
+			t.Errorf("%s is not there %d times:\n%s", name, times, got)
+		}
+	}
+}
+
 func TestSetupRefusesWhatItCannotPutTogether(t *testing.T) {
 	tests := []struct{ name, env, want string }{
 		{"a database without its password", "DATABASE_URL=postgresql://postgres:x@elsewhere/db\n", "POSTGRES_PASSWORD is not"},

@@ -63,6 +63,9 @@ func TestModelsMustBeThereAndFit(t *testing.T) {
 	expect(t, Models([]inspect.Entry{model("a", 3*gib, ""), model("b", 3*gib, "")}, 4*gib, 8*gib),
 		Finding{Verdict: OK}, Finding{Verdict: OK}, Finding{Verdict: Warning, Detail: "6.00 GiB of 4.00 GiB"})
 	expect(t, Models([]inspect.Entry{model("a", gib, "")}, 16*gib, 8*gib), Finding{Verdict: OK}, Finding{Verdict: Warning, Detail: "the machine has 8.00 GiB"})
+	if got := Models([]inspect.Entry{model("shut", 0, inspect.Unreadable)}, gib, gib); !strings.Contains(got[0].Advice, "chmod") {
+		t.Errorf("got %+v", got)
+	}
 	if got := Models(nil, gib, gib); len(got) != 0 {
 		t.Errorf("without models: %+v", got)
 	}

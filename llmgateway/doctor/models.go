@@ -19,6 +19,9 @@ func Models(models []inspect.Entry, maxBytes, machineBytes uint64) []Finding {
 		case m.Problem == "missing":
 			f.Verdict, f.Detail = Failure, "its file is missing: "+m.Path
 			f.Advice = "put the file there or correct the path; caddy llm pull gets models"
+		case m.Problem == inspect.Unreadable:
+			f.Verdict, f.Detail = Failure, m.Path+": "+m.Problem
+			f.Advice = "let the user that the gateway runs as read it, and enter the folders above it (chmod, chown)"
 		case m.Problem != "":
 			f.Verdict, f.Detail = Failure, m.Path+": "+m.Problem
 			f.Advice = "get the file again (caddy llm pull), or remove it"

@@ -1,8 +1,11 @@
 package doctor
 
 import (
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -12,12 +15,17 @@ import (
 
 const key = "sk-planted-secret-0123456789"
 
-// liar is a provider that answers with a status, a body and a date of its own.
+// liar is a provider that answers with a status, a body and a date of its own, and refuses who has no key.
 func liar(t *testing.T, status int, body string, date time.Time) string {
 	t.Helper()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != "/v1/models" || r.Header.Get("Authorization") != "Bearer "+key {
+		authorization := r.Header.Get("Authorization")
+		if r.URL.Path != "/v1/models" || authorization != "Bearer "+key && authorization != "" {
 			t.Errorf("asked for %s with %v", r.URL, r.Header)
+		}
+		if authorization == "" {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
 		}
 		w.Header().Set("Date", date.UTC().Format(http.TimeFormat))
 		if status >= 300 && status < 400 {
@@ -32,6 +40,10 @@ func liar(t *testing.T, status int, body string, date time.Time) string {
 
 func TestRemotesTellWhatIsWrongAndNeverTheKey(t *testing.T) {
 	now := time.Now()
+	stranger := httptest.NewUnstartedServer(http.NotFoundHandler())
+	stranger.Config.ErrorLog = log.New(io.Discard, "", 0)
+	stranger.StartTLS()
+	defer stranger.Close()
 	for _, test := range []struct {
 		name, url  string
 		disabled   string
@@ -43,6 +55,9 @@ func TestRemotesTellWhatIsWrongAndNeverTheKey(t *testing.T) {
 		{"good", liar(t, 200, `{"data":[]}`, now), "", OK, "takes the key", OK, "agrees"},
 		{"refuses the key, and quotes it", liar(t, 401, `{"error":{"message":"bad key `+key+`"}}`, now), "", Failure, "credentials", OK, "agrees"},
 		{"wants money", liar(t, 402, "", now), "", Failure, "credit", OK, "agrees"},
+		{"is busy", liar(t, 429, "", now), "", Warning, "limits how often", OK, "agrees"},
+		{"is a page", liar(t, 200, "<html>", now), "", Warning, "page for people", OK, "agrees"},
+		{"is a stranger", stranger.URL + "/v1", "", Failure, "not to be trusted: x509", "", ""},
 		{"is down", liar(t, 503, "<html>"+key+"</html>", now), "", Failure, "503", OK, "agrees"},
 		{"has no list", liar(t, 404, "<html>", now), "", Warning, "404", OK, "agrees"},
 		{"leads elsewhere", liar(t, 307, "", now), "", Warning, "307", OK, "agrees"},
@@ -74,5 +89,43 @@ func TestRemotesTellWhatIsWrongAndNeverTheKey(t *testing.T) {
 				t.Errorf("%v in %s", err, text.String())
 			}
 		})
+	}
+}
+
+// A list of models that everybody gets does not show that a key is taken.
+func TestKeysAreAskedAboutWhereModelsAreForEverybody(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch authorization := r.Header.Get("Authorization"); {
+		case r.URL.Path == "/v1/models":
+			_, _ = w.Write([]byte(`{"data":[]}`))
+		case r.URL.Path != "/v1/key":
+			w.WriteHeader(http.StatusNotFound)
+		case authorization != "Bearer "+key:
+			w.WriteHeader(http.StatusUnauthorized)
+		}
+	}))
+	defer s.Close()
+	for _, test := range []struct {
+		name, key, at string
+		verdict       Verdict
+		detail        string
+	}{
+		{"taken", key, "/v1/key", OK, "takes the key"},
+		{"not taken", "sk-another-0123456789", "/v1/key", Failure, "credentials"},
+		{"nobody says", "sk-another-0123456789", "", OK, "does not show"},
+		{"it says nothing", "sk-another-0123456789", "/v1/elsewhere", OK, "does not show"},
+		{"there is none", "", "/v1/key", OK, "it answers"},
+	} {
+		client, err := openai.NewClient(s.URL+"/v1", test.key, nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		remote := Remote{Name: "far", Client: client}
+		if test.at != "" {
+			remote.Key = client.BaseURL.ResolveReference(&url.URL{Path: test.at})
+		}
+		if got := Remotes(t.Context(), []Remote{remote})[0]; got.Verdict != test.verdict || !strings.Contains(got.Detail, test.detail) {
+			t.Errorf("%s: got %+v", test.name, got)
+		}
 	}
 }

@@ -258,13 +258,16 @@ func (m *Model) Estimate(load gguf.Load) {
 
 const maxContext = 1 << 30
 
+// Unreadable is the problem of a file that another user may read, or nobody.
+const Unreadable = "may not be read"
+
 // problem says in short what is wrong with a file.
 func problem(err error) string {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return "missing"
 	case errors.Is(err, fs.ErrPermission):
-		return "may not be read"
+		return Unreadable
 	case errors.Is(err, gguf.ErrTruncated):
 		return "incomplete; was its download interrupted?"
 	case errors.Is(err, gguf.ErrNotGGUF):

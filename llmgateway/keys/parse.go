@@ -26,6 +26,7 @@ func ParseExpiry(s string) (time.Time, error) {
 // Empty lines and those that begin with # are skipped. A file without a key is an error, and errors quote no key.
 func (r *Ring) AddFile(client, text string) error {
 	before, number := r.Len(), 0
+	text = strings.TrimPrefix(text, "\ufeff") // which some editors begin files with
 	for line := range strings.Lines(text) {
 		number++
 		fields := strings.Fields(line)

@@ -9,7 +9,7 @@ import (
 
 func TestAFileHoldsAKeyOnEachLine(t *testing.T) {
 	ring := new(Ring)
-	text := "# of Ann\n\n" + first + "\r\n  " + second + "  models=qwen,local-*  expires=2027-03-31\n"
+	text := "\ufeff# of Ann\n\n" + first + "\r\n  " + second + "  models=qwen,local-*  expires=2027-03-31\n"
 	if err := ring.AddFile("ann", text); err != nil {
 		t.Fatal(err)
 	}

@@ -142,10 +142,31 @@ func explain(err error, stopped bool) error {
 	}
 	// llama-server says 500 for many a mistake of the request, and may quote from it; the error is going to be logged.
 	cause := errors.New(unquoted(e.Err.Error()))
-	if strings.Contains(cause.Error(), "input is not supported") {
+	switch text := e.Err.Error(); {
+	case strings.Contains(text, "input is not supported"):
 		return unsuitable("the local model takes no images", cause)
+	case isMistake(text):
+		message := "the local model server cannot make sense of the request"
+		if cause.Error() != "" {
+			message += ": " + cause.Error()
+		}
+		return unsuitable(message, nil)
 	}
 	return &llmgateway.Error{Kind: e.Kind, Status: e.Status, Message: "the local model server failed", Err: cause}
+}
+
+// mistakes are in what llama-server says of requests that make no sense to it, or to the model's chat template. Were they taken
+// for failures of the server, one client could have it put aside for all.
+var mistakes = []string{
+	"[json.exception.", "Failed to parse messages", "Failed to parse tools", "Failed to parse tool call arguments", "Failed to parse grammar",
+	"Failed to initialize samplers", "Invalid base64", "Unknown reasoning format", "Invalid tool_choice", "elements must be", "must be a ", "must be provided",
+	"must not be empty", "Error executing ", "Unable to generate parser for this template",
+}
+
+// isMistake reports whether llama-server's message is about the request. That its own answer was no UTF-8 is not.
+func isMistake(text string) bool {
+	return !strings.Contains(text, "type_error.316") &&
+		slices.ContainsFunc(mistakes, func(mistake string) bool { return strings.Contains(text, mistake) })
 }
 
 // unsuitable is the error for a request that another model may be able to take.

@@ -3,6 +3,7 @@ package openai
 import (
 	"context"
 	"net/http"
+	"net/url"
 	"strconv"
 
 	"github.com/bytebot-llmgateway/bytebot-llmgateway/llmgateway"
@@ -14,11 +15,16 @@ import (
 // same. What counts is that it answers at all, that it does not fail (5xx), and that it takes our key (401) and has credit
 // (402). The error may be shown to clients.
 func (c *Client) Check(ctx context.Context) *llmgateway.Error {
-	c.once.Do(c.prepare)
 	u := *c.BaseURL
 	u.Path += "/models"
+	return c.CheckAt(ctx, &u)
+}
+
+// CheckAt is Check by another address of the server's owner, who is given the key, too.
+func (c *Client) CheckAt(ctx context.Context, u *url.URL) *llmgateway.Error {
+	c.once.Do(c.prepare)
 	hr := (&http.Request{
-		Method: http.MethodGet, URL: &u, Host: u.Host, Header: c.json, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Method: http.MethodGet, URL: u, Host: u.Host, Header: c.json, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 	}).WithContext(ctx)
 	transport := c.Transport
 	if transport == nil {

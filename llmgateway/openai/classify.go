@@ -2,6 +2,7 @@ package openai
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"math"
 	"net"
@@ -172,9 +173,15 @@ func (c *Client) transportError(ctx context.Context, err error) *llmgateway.Erro
 	e := &llmgateway.Error{Kind: llmgateway.Upstream, Message: "the connection failed", Err: c.hide(err)}
 	var dns *net.DNSError
 	var timeout net.Error
+	var certificate *tls.CertificateVerificationError
+	var noTLS tls.RecordHeaderError
 	switch {
 	case errors.As(err, &dns):
 		e.Message = "the provider's host name cannot be resolved"
+	case errors.As(err, &certificate):
+		e.Message = "the provider's certificate is not to be trusted"
+	case errors.As(err, &noTLS):
+		e.Message = "the provider does not speak TLS"
 	case tooMuchHeader(err):
 		e.Message = "the header of the provider's answer is too large"
 	case errors.Is(err, syscall.ECONNREFUSED):
