@@ -91,3 +91,25 @@ func TestConversationWithoutTheUsersWordsIsTaken(t *testing.T) {
 		}
 	}
 }
+
+// A model that can see is not asked to go on blindly where the service takes no image of that size: the user is told.
+func TestModelIsNotMadeBlindWhereImagesAreTooLarge(t *testing.T) {
+	s := &server{says: func(body map[string]any, raw string) (string, error) {
+		if strings.Contains(raw, "base64,") {
+			return "", &llmgateway.Error{Kind: llmgateway.Unsupported, Status: 413, Code: tooLarge, Message: "too large"}
+		}
+		return fine(body, raw)
+	}}
+	answer, err := s.ask(t, newAdapter(t, Config{}), body(longTask(3)...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if help := helpOf(answer); !strings.Contains(help, "larger than the service takes") {
+		t.Errorf("the user is told %q", help)
+	}
+	for _, sent := range s.sent {
+		if !strings.Contains(sent, "base64,") {
+			t.Errorf("asked without an image: %s", sent)
+		}
+	}
+}
