@@ -104,7 +104,7 @@ func TestKilledCaddyTakesItsModelServerAlong(t *testing.T) {
 	stale := g.sockets()
 	kill(t, g.pid())
 	began := time.Now()
-	if !eventually(time.Second, func() bool { return !alive(server) }) {
+	if !eventually(20*time.Second, func() bool { return !alive(server) }) {
 		t.Error("the model server lives on")
 	}
 	t.Logf("the model server ended after %v", time.Since(began))
@@ -163,7 +163,7 @@ func TestTerminatedCaddyWaitsForStreamsNoLongerThanItMay(t *testing.T) {
 			t.Errorf("%s: a stream that was cut looks complete: %q", streams.protocols[i], text)
 		}
 	}
-	if !eventually(time.Second, func() bool { return !alive(server) }) {
+	if !eventually(20*time.Second, func() bool { return !alive(server) }) {
 		t.Error("the model server lives on")
 	}
 }
@@ -179,7 +179,7 @@ func TestTerminatedCaddyDoesNotWaitForAModel(t *testing.T) {
 		t.Fatal(err)
 	}
 	g.wait()
-	if took := time.Since(began); took > 5*time.Second || !eventually(time.Second, func() bool { return !alive(server) }) {
+	if took := time.Since(began); took > 5*time.Second || !eventually(20*time.Second, func() bool { return !alive(server) }) {
 		t.Errorf("ended after %v, the model server lives: %v", took, alive(server))
 	}
 }

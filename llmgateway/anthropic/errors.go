@@ -10,6 +10,9 @@ import (
 
 // errorType returns what Anthropic calls the error (https://docs.anthropic.com/en/api/errors).
 func errorType(e *llmgateway.Error) string {
+	if openai.Status(e) == http.StatusRequestEntityTooLarge {
+		return "request_too_large"
+	}
 	switch e.Kind {
 	case llmgateway.NoModel:
 		return "not_found_error"
@@ -32,8 +35,6 @@ func errorType(e *llmgateway.Error) string {
 		return "permission_error"
 	case http.StatusNotFound:
 		return "not_found_error"
-	case http.StatusRequestEntityTooLarge:
-		return "request_too_large"
 	default:
 		return "invalid_request_error"
 	}

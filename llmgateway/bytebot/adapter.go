@@ -68,7 +68,7 @@ func (a *Adapter) mend(req *llmgateway.Request, c *conversation, x *exchange) (*
 		}
 		return rewritten(req, c, e, func(w *writer) { w.copy(c.list) })
 	}
-	p := c.arrange(a.config.Memory.another(req.Tenant))
+	p := c.arrange(a.config.Memory.turnOf(req.Tenant))
 	p.edits = append(p.edits, e...)
 	p.nudge(x.nudge)
 	if p.asIs() {

@@ -88,6 +88,7 @@ type picture struct {
 	message int
 	part    span
 	url     span // without its quotes
+	low     bool // it is to be looked at in low detail
 }
 
 // read finds what is in the messages of a request that [openai.Read] has made. ok is false if they are not as the API wants them,
@@ -163,20 +164,24 @@ func (c *conversation) member(m *message, name []byte, value int) (end int) {
 // part takes in a part of a message's content.
 func (c *conversation) part(at int) (end int) {
 	var url span
+	low := false
 	end = openai.EachMember(c.body, at, func(name []byte, value int) int {
 		if string(name) != "image_url" {
 			return openai.Skip(c.body, value)
 		}
 		return openai.EachMember(c.body, value, func(name []byte, value int) int {
 			end := openai.Skip(c.body, value)
-			if string(name) == "url" && c.body[value] == '"' {
+			switch {
+			case string(name) == "url" && c.body[value] == '"':
 				url = span{value, end}.inside()
+			case string(name) == "detail":
+				low = string(c.body[value:end]) == `"low"`
 			}
 			return end
 		})
 	})
 	if !url.none() {
-		c.images = append(c.images, picture{message: len(c.messages), part: span{at, end}, url: url})
+		c.images = append(c.images, picture{message: len(c.messages), part: span{at, end}, url: url, low: low})
 	}
 	return end
 }

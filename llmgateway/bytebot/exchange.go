@@ -108,7 +108,7 @@ func (x *exchange) pass(events iter.Seq2[llmgateway.Event, error], window *atomi
 	first := true
 	for event, err := range events {
 		if err != nil {
-			if e := llmgateway.AsError(err); first && e.Kind == llmgateway.Unsupported {
+			if e := llmgateway.AsError(err); first && e.Kind == llmgateway.Unsupported && e.Code != tooLarge {
 				return err, false
 			}
 		} else if event.Whole {

@@ -19,6 +19,10 @@ type measure struct {
 	few int
 	// turns is true if turns may be left out, too.
 	turns bool
+
+	// What follows is of what is there, while it grows: how much is used, how much of it is in messages that are never left out, and
+	// what the largest image has.
+	used, lasting, largest int
 }
 
 // omission is what is left out of a conversation.
@@ -38,16 +42,14 @@ type fold struct {
 	at   int // messages that are there
 	seen int // images in them
 	out  omission
-	used []int // of each measure
 }
 
 // run returns what is left out of the whole conversation.
 func (f *fold) run() omission {
-	f.out.turns.start = f.c.firstWords() + 1
+	f.out.turns.start = min(f.c.firstWords()+1, len(f.c.messages))
 	f.out.turns.end = f.out.turns.start
-	f.used = make([]int, len(f.measures))
 	for i := range f.measures {
-		f.used[i] = f.measures[i].rest
+		f.measures[i].used = f.measures[i].rest
 	}
 	for i, m := range f.c.messages {
 		if m.role == assistant && i > 0 && f.c.messages[i-1].role != assistant {
@@ -61,18 +63,25 @@ func (f *fold) run() omission {
 // upTo takes in the messages up to one, with which there was a request, and makes room for them.
 func (f *fold) upTo(end int) {
 	for i := range f.measures {
-		f.used[i] += total(f.measures[i].messages[f.at:end])
+		m := &f.measures[i]
+		m.used += total(m.messages[f.at:end])
+		if first := min(f.out.turns.start, end); first > f.at {
+			m.lasting += total(m.messages[f.at:first])
+		}
 	}
 	f.at = end
 	for f.seen < len(f.c.images) && f.c.images[f.seen].message < end {
 		f.count(+1, f.seen)
+		for i := range f.measures {
+			f.measures[i].largest = max(f.measures[i].largest, f.measures[i].images[f.seen])
+		}
 		f.seen++
 	}
 	for f.out.images < f.outdated(f.seen) && f.kept() > 1 {
 		f.dropImage()
 	}
 	for i := range f.measures {
-		if f.used[i] > f.measures[i].room {
+		if f.measures[i].used > f.measures[i].room {
 			f.makeRoom(i)
 		}
 	}
@@ -81,18 +90,18 @@ func (f *fold) upTo(end int) {
 // makeRoom leaves out what a measure has too much of, until half of what is not fixed is free.
 func (f *fold) makeRoom(i int) {
 	m := &f.measures[i]
-	fixed := m.rest + total(m.messages[:min(f.out.turns.start, f.at)]) + min(m.few, f.seen)*largest(m.images[:f.seen])
+	fixed := m.rest + m.lasting + min(m.few, f.seen)*m.largest
 	free := max(m.room-fixed, 0)
 	half, most := m.room-free/2, m.room-free/4
-	for f.used[i] > half && f.kept() > m.few {
+	for m.used > half && f.kept() > m.few {
 		f.dropImage()
 	}
-	if m.turns && f.used[i] > most {
-		for f.used[i] > half && f.dropTurn() {
+	if m.turns && m.used > most {
+		for m.used > half && f.dropTurn() {
 			continue
 		}
 	}
-	for f.used[i] > m.room && f.kept() > 1 {
+	for m.used > m.room && f.kept() > 1 {
 		f.dropImage()
 	}
 }
@@ -108,7 +117,7 @@ func (f *fold) dropImage() {
 // count adds an image to what is used, or takes it away.
 func (f *fold) count(sign, n int) {
 	for i := range f.measures {
-		f.used[i] += sign * f.measures[i].images[n]
+		f.measures[i].used += sign * f.measures[i].images[n]
 	}
 }
 
@@ -122,10 +131,16 @@ func (f *fold) dropTurn() bool {
 		return false
 	}
 	for i := range f.measures {
-		f.used[i] -= total(f.measures[i].messages[f.out.turns.end:next])
+		f.measures[i].used -= total(f.measures[i].messages[f.out.turns.end:next])
 	}
 	f.out.turns.end = next
-	for f.out.images < f.seen && f.c.images[f.out.images].message < next {
+	within := f.out.images // up to the last image of what is left out; before it there may be some that the first words show
+	for i := within; i < f.seen && f.c.images[i].message < next; i++ {
+		if f.c.images[i].message >= f.out.turns.start {
+			within = i + 1
+		}
+	}
+	for f.out.images < within {
 		f.dropImage()
 	}
 	return true
@@ -134,13 +149,6 @@ func (f *fold) dropTurn() bool {
 func total(numbers []int) (n int) {
 	for _, more := range numbers {
 		n += more
-	}
-	return n
-}
-
-func largest(numbers []int) (n int) {
-	for _, other := range numbers {
-		n = max(n, other)
 	}
 	return n
 }
@@ -159,12 +167,28 @@ func (c *conversation) firstWords() int {
 func (c *conversation) tokens(req *llmgateway.Request) (messages, images []int, rest int) {
 	messages, rest = openai.MessageTokens(req)
 	for _, picture := range c.images {
-		size, _ := picture.size(c.body)
-		more := max(tokens.Image(size.X, size.Y)-tokensOfText, 0)
+		more := tokens.LowDetail
+		if size, _ := picture.size(c.body); !picture.low {
+			more = tokens.Image(size.X, size.Y)
+		}
+		more -= tokensOfText
 		images = append(images, more)
 		messages[picture.message] -= more
 	}
 	return messages, images, rest
+}
+
+// saved returns about how many bytes are left out.
+func (c *conversation) saved(out omission) (n int) {
+	for _, m := range c.messages[out.turns.start:out.turns.end] {
+		n += m.end - m.start
+	}
+	for _, picture := range c.images[:out.images] {
+		if picture.message < out.turns.start || picture.message >= out.turns.end {
+			n += picture.part.end - picture.part.start
+		}
+	}
+	return n
 }
 
 // bytes returns how many bytes the conversation has.

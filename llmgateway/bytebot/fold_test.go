@@ -54,8 +54,8 @@ func TestWhatIsLeftOutOnlyGrows(t *testing.T) {
 			}
 			before = now
 			left := total(m.messages) - total(m.messages[now.turns.start:now.turns.end])
-			if used := m.rest + left + (len(c.images)-now.images)*size; used != f.used[0] || used > room && len(c.images)-now.images > 1 {
-				t.Fatalf("room %d, images of %d: %d are used, and %d it says", room, size, used, f.used[0])
+			if used := m.rest + left + (len(c.images)-now.images)*size; used != f.measures[0].used || used > room && len(c.images)-now.images > 1 {
+				t.Fatalf("room %d, images of %d: %d are used, and %d it says", room, size, used, f.measures[0].used)
 			}
 		}
 		if fits := (room - 500) / (size + 160); fits > 8 && changes > 40/(fits/4) {

@@ -158,15 +158,20 @@ func (s *shape) assistant(m message, says bool, calls []call) {
 // calls writes each call of a message in one of its own, followed by its answer.
 func (s *shape) calls(i int) (also int) {
 	m := s.c.messages[i]
+	answers := make(map[string][]message)
+	for _, answer := range s.c.messages[i+1:] {
+		if answer.role != tool {
+			break
+		}
+		answers[answer.answers] = append(answers[answer.answers], answer)
+		also++
+	}
 	for j, call := range m.calls {
 		s.begin()
 		s.assistant(m, j == 0, m.calls[j:j+1])
-		for k := i + 1; k < len(s.c.messages) && s.c.messages[k].role == tool; k++ {
-			also = max(also, k-i)
-			if s.c.messages[k].answers == call.id {
-				s.begin()
-				s.w.copy(s.c.messages[k].span)
-			}
+		for _, answer := range answers[call.id] {
+			s.begin()
+			s.w.copy(answer.span)
 		}
 	}
 	return also

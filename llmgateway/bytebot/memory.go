@@ -124,12 +124,11 @@ func same(a, b string) bool {
 	return json.Unmarshal([]byte(text([]byte(a))), &x) == nil && json.Unmarshal([]byte(text([]byte(b))), &y) == nil && reflect.DeepEqual(x, y)
 }
 
-// another returns what tells calls of different turns apart, as far as they are remembered.
-func (m *Memory) another(tenant string) func(call, next string) bool {
-	return func(call, next string) bool {
-		a, known := m.calls.GetIfPresent(callKey{tenant, call})
-		b, both := m.calls.GetIfPresent(callKey{tenant, next})
-		return known && both && a.turn != b.turn
+// turnOf returns what tells which turn a call belongs to, or 0 of one that is not remembered.
+func (m *Memory) turnOf(tenant string) func(call string) uint64 {
+	return func(call string) uint64 {
+		w, _ := m.calls.GetIfPresent(callKey{tenant, call})
+		return w.turn
 	}
 }
 

@@ -104,6 +104,7 @@ func (c *conversation) same(a, b step) bool {
 func (c *conversation) steps() (steps []step) {
 	images := c.images
 	between := true
+	made := make(map[string]bool) // by the last step
 	for i, m := range c.messages {
 		shown := images
 		for len(images) > 0 && images[0].message == i {
@@ -126,12 +127,16 @@ func (c *conversation) steps() (steps []step) {
 		case !m.reasoning.none():
 			kind = thinkingStep
 		}
-		made := make([]string, len(m.calls))
+		calls := make([]string, len(m.calls))
 		for i, call := range m.calls {
-			made[i] = call.name + " " + inOrder(text(call.arguments.in(c.body)))
+			calls[i] = call.name + " " + inOrder(text(call.arguments.in(c.body)))
 		}
-		if between || kind <= steps[len(steps)-1].last && (kind != callingStep || slices.Contains(steps[len(steps)-1].calls, made[0])) {
+		if between || kind <= steps[len(steps)-1].last && (kind != callingStep || made[calls[0]]) {
 			steps = append(steps, step{})
+			made = make(map[string]bool) // clear would take as long as there were ever many
+		}
+		for _, call := range calls {
+			made[call] = true
 		}
 		between = false
 		last := &steps[len(steps)-1]
@@ -139,7 +144,7 @@ func (c *conversation) steps() (steps []step) {
 		if c.says(m) {
 			last.text = text(m.content.in(c.body))
 		}
-		last.calls = append(last.calls, made...)
+		last.calls = append(last.calls, calls...)
 	}
 	return steps
 }

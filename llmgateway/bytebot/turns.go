@@ -2,6 +2,7 @@ package bytebot
 
 import (
 	"bytes"
+	"cmp"
 	"strconv"
 )
 
@@ -16,6 +17,8 @@ type turn struct {
 	text string
 	// closed is true of an assistant's turn that was answered, so that what follows is another one.
 	closed bool
+	// known tells which of the model's turns it is, if one of its calls is remembered, or is 0.
+	known uint64
 }
 
 // What the gateway says where the agent left something out.
@@ -41,13 +44,13 @@ type plan struct {
 	answer [][]int
 	// asker is, by message, the message with the call that it answers, or -1.
 	asker []int
-	// another reports whether two calls are known to be of different turns. It may be nil.
-	another func(call, next string) bool
+	// turnOf tells which turn a call belongs to, or returns 0. It may be nil.
+	turnOf func(call string) uint64
 }
 
 // arrange makes a plan. There are no edits, and the turns are the messages one by one, if nothing is to be done.
-func (c *conversation) arrange(another func(call, next string) bool) *plan {
-	p := &plan{c: c, another: another, turns: make([]turn, 0, len(c.messages)+1)}
+func (c *conversation) arrange(turnOf func(call string) uint64) *plan {
+	p := &plan{c: c, turnOf: turnOf, turns: make([]turn, 0, len(c.messages)+1)}
 	p.match()
 	for i, m := range c.messages {
 		switch {
@@ -117,27 +120,25 @@ func (p *plan) user(i int) {
 }
 
 func (p *plan) assistant(i int) {
-	if t := p.last(assistant); t != nil && !t.closed && !p.begins(t, i) {
-		t.of = append(t.of, i)
+	known := p.known(i)
+	if t := p.last(assistant); t != nil && !t.closed && (known == 0 || t.known == 0 || known == t.known) {
+		t.of, t.known = append(t.of, i), cmp.Or(t.known, known)
 		return
 	}
-	p.turns = append(p.turns, turn{role: assistant, of: []int{i}})
+	p.turns = append(p.turns, turn{role: assistant, of: []int{i}, known: known})
 }
 
-// begins reports whether a message is known to begin another turn than t, which has calls.
-func (p *plan) begins(t *turn, i int) bool {
-	calls := p.c.messages[i].calls
-	if p.another == nil || len(calls) == 0 {
-		return false
+// known tells which of the model's turns a message belongs to, or returns 0.
+func (p *plan) known(i int) uint64 {
+	if p.turnOf == nil {
+		return 0
 	}
-	for _, j := range t.of {
-		for _, call := range p.c.messages[j].calls {
-			if p.another(call.id, calls[0].id) {
-				return true
-			}
+	for _, call := range p.c.messages[i].calls {
+		if turn := p.turnOf(call.id); turn != 0 {
+			return turn
 		}
 	}
-	return false
+	return 0
 }
 
 // close notes that a call of a message has been answered.
@@ -183,14 +184,15 @@ func (p *plan) answerCalls() {
 		if t.role != assistant {
 			continue
 		}
-		used := make(map[string]bool)
+		used := make(map[string]int) // how often a call wanted an id that is given
 		for _, i := range t.of {
 			for j, call := range p.c.messages[i].calls {
 				id, answer := call.id, p.answer[i][j]
-				for n := 2; used[id]; n++ {
-					id = call.id + "_" + strconv.Itoa(n)
+				for used[id] > 0 {
+					used[call.id]++
+					id = call.id + "_" + strconv.Itoa(used[call.id])
 				}
-				used[id] = true
+				used[id] = 1
 				if id != call.id {
 					p.edits.replace(call.idAt, quote(id))
 					if answer >= 0 {

@@ -66,12 +66,9 @@ func (t *attempt) fewer(s *shape) (out int) {
 		f.measures = append(f.measures, m)
 	}
 	left := f.run()
-	t.size = len(c.body)
-	for _, picture := range c.images[:left.images] {
-		t.size -= picture.part.end - picture.part.start
-	}
+	t.size = len(c.body) - c.saved(left)
 	if windowed {
-		t.prompt = f.used[len(f.used)-1]
+		t.prompt = f.measures[len(f.measures)-1].used
 	}
 	if left.turns.end > left.turns.start {
 		s.left = left.turns

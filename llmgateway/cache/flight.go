@@ -113,19 +113,32 @@ func (c *Cache) takeOff(ctx, flying context.Context, f *flight, first *passenger
 	fly()
 }
 
+// errBroken is what the others are told if the generation does not end but panics.
+var errBroken = &llmgateway.Error{Kind: llmgateway.Upstream, Message: "the generation that was shared broke off"}
+
 // fly takes in the events until they end. full is called when they are too many to be shared and recorded.
 func (f *flight) fly(ctx context.Context, events iter.Seq2[llmgateway.Event, error], answer *recording, full func()) (failure error) {
+	failure = errBroken
+	defer func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.ended, f.err = true, failure
+		f.wake()
+	}()
 	for event, err := range events {
 		if err != nil {
-			failure = err
-			break
+			return err
 		}
 		if f.full {
 			event.Data = slices.Clone(event.Data)
 		} else {
 			event = answer.add(event)
 		}
-		if f.add(event) || !f.streamed { // what is not streamed is one event, for this goroutine to read
+		if f.add(event) {
+			continue
+		}
+		*answer = recording{}
+		if !f.streamed { // it is one event, for this goroutine to read
 			continue
 		}
 		full()
@@ -139,11 +152,7 @@ func (f *flight) fly(ctx context.Context, events iter.Seq2[llmgateway.Event, err
 			}
 		}
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.ended, f.err = true, failure
-	f.wake()
-	return failure
+	return nil
 }
 
 // board adds a passenger, unless the flight has failed, everybody has left, or its beginning may be gone.

@@ -15,7 +15,7 @@ func TestSavingIsBounded(t *testing.T) {
 	acquire(t, e).Release()
 	began := time.Now()
 	restart(t, e)
-	if took := time.Since(began); took < e.timing.caching || took > 3*time.Second {
+	if took := time.Since(began); took < e.timing.caching || took > 10*time.Second {
 		t.Errorf("ended after %v, want little more than %v", took, e.timing.caching)
 	}
 	if left := saved(t, e.key.CacheDir); len(left) != 0 {
@@ -35,7 +35,7 @@ func TestSettleWaitsForNobodyInVain(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			e := engine(t, test.change, test.flags...)
-			e.timing.patience = 500 * time.Millisecond
+			e.timing.patience = 2 * time.Second
 			if test.load {
 				acquire(t, e).Release()
 			}
@@ -43,7 +43,7 @@ func TestSettleWaitsForNobodyInVain(t *testing.T) {
 			e.Settle(t.Context()) // held
 			_ = e.Destruct()
 			e.Settle(t.Context())
-			if took := time.Since(began); took > 300*time.Millisecond {
+			if took := time.Since(began); took >= e.timing.patience {
 				t.Errorf("waited %v", took)
 			}
 			gone(t, e)

@@ -41,7 +41,7 @@ func starts(t *testing.T, path string) int {
 // eventually waits until a condition holds.
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	for range 1000 {
+	for range 6000 {
 		if holds() {
 			return
 		}
@@ -86,7 +86,7 @@ func TestEngineStartsOnceForManyWaiters(t *testing.T) {
 }
 
 func TestLoadingGoesOnWhenTheWaiterLeaves(t *testing.T) {
-	e := engine(t, nil, "--load", "200ms")
+	e := engine(t, nil, "--load", "1s")
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
 	_, err := e.Acquire(ctx)

@@ -162,7 +162,7 @@ func TestRouterStopsWaitingWhenTheClientLeaves(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(time.Second, cancel)
 		a := does(fails(llmgateway.Overloaded))
-		got := ask(ctx, &Router{Targets: []*Target{named("a", a)}, Retries: 5, TryInterval: time.Minute}, chat("m"))
+		got := ask(ctx, &Router{Targets: []*Target{named("a", a)}, Retries: 5, TryInterval: time.Minute, chance: always(1)}, chat("m"))
 		got.check(t, "", "a overloaded", llmgateway.Canceled)
 		if got.took != time.Second || a.asked() != 1 {
 			t.Errorf("took %v, asked %d times", got.took, a.asked())
