@@ -43,8 +43,13 @@ func TestCommandsOfTheOperatingDocumentWork(t *testing.T) {
 	if len(commands) < 7 {
 		t.Errorf("there are only %d commands", len(commands))
 	}
+	scripts, err := filepath.Abs(filepath.Join(repository, "deploy", "container"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	inside := strings.NewReplacer("localhost:2019", g.admin, "podman exec llmgateway ", "CADDY_ADMIN="+g.admin+" "+scripts+"/")
 	for _, match := range commands {
-		text := strings.ReplaceAll(match[1], "localhost:2019", g.admin)
+		text := inside.Replace(match[1])
 		cmd := exec.CommandContext(t.Context(), "bash", "-euo", "pipefail", "-c", text)
 		cmd.Dir = dir
 		cmd.Env = append(os.Environ(), "XDG_RUNTIME_DIR="+g.dir, "XDG_DATA_HOME="+g.dir, "XDG_CONFIG_HOME="+g.dir, "no_proxy=*")
