@@ -119,6 +119,11 @@ func TestReloadUnderLoad(t *testing.T) {
 	for _, err := range counts.failures[:min(10, len(counts.failures))] {
 		t.Error(err)
 	}
+	// The last configurations may have seen requests for the remote model only.
+	last := worker{"near", "The code word is maple.", "The code word is: maple", true}
+	if err := last.ask(g, g.client("HTTP/1.1")); err != nil {
+		t.Error(err)
+	}
 	g.server() // one, in the end
 }
 
