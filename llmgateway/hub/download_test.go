@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -34,10 +35,22 @@ func TestDownloadFetchesPartsAtOnce(t *testing.T) {
 	data := random(300<<10+17, 1)
 	h := newFakeHub(t, map[string][]byte{name: data})
 	var now, most atomic.Int32
-	h.serve = func(http.ResponseWriter, *http.Request, []byte) bool {
-		most.Store(max(most.Load(), now.Add(1)))
+	both := make(chan struct{}) // closed once two parts are asked for at the same time
+	var once sync.Once
+	h.serve = func(_ http.ResponseWriter, r *http.Request, _ []byte) bool {
+		n := now.Add(1)
+		defer now.Add(-1)
+		for old := most.Load(); n > old && !most.CompareAndSwap(old, n); old = most.Load() {
+			continue
+		}
+		if n >= 2 {
+			once.Do(func() { close(both) })
+		}
+		select {
+		case <-both:
+		case <-r.Context().Done(): // one by one, it ends when the client is impatient
+		}
 		time.Sleep(20 * time.Millisecond)
-		now.Add(-1)
 		return false
 	}
 	c := h.client(t, "")
